@@ -1,0 +1,237 @@
+//! The content store: one plain immutable file per blob, named by the BLAKE3 of its bytes.
+//!
+//! ```text
+//! FORMAT            "cfs-store 1"
+//! blobs/ab/cdef…    a blob; the fan-out directories exist and are durable before the first one
+//! commits/<id>      a snapshot's record and the nodes it brought: what a lost catalogue is rebuilt from
+//! partial/          downloads that broke off, to be resumed
+//! tmp/<lease>/      files of running processes; whoever comes next removes those of dead ones
+//! run/              sockets and logs of mounts
+//! ```
+//!
+//! Always true: a file under `blobs/` is whole. It gets its name by a rename, and its bytes are on stable
+//! storage before that (see [`publish`]).
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::digest::BlobId;
+
+pub mod lease;
+pub mod publish;
+
+use lease::Lease;
+
+/// Content of the file `FORMAT`.
+const FORMAT: &str = "cfs-store 1\n";
+
+/// Why the store cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file operation failed.
+    #[error("{path}: cannot {verb}")]
+    Io {
+        /// What was being done.
+        verb: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// There is no store at this place.
+    #[error("{path}: is not a cfs store")]
+    NotAStore {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The place of a new store is taken.
+    #[error("{path}: is already a cfs store")]
+    Exists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The place of a new store holds something else.
+    #[error("{path}: is not empty and not a cfs store")]
+    Occupied {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The store was written by a newer cfs.
+    #[error("{path}: has the unknown format {format:?}")]
+    UnknownFormat {
+        /// The store.
+        path: PathBuf,
+        /// Content of its `FORMAT` file.
+        format: String,
+    },
+    /// A blob that something names is not there.
+    #[error("blob {id} is missing")]
+    Missing {
+        /// The blob.
+        id: BlobId,
+    },
+    /// A blob's bytes are not what its name says.
+    #[error("blob {id} is damaged: its bytes hash to {found}")]
+    Damaged {
+        /// The blob.
+        id: BlobId,
+        /// What its bytes really are.
+        found: BlobId,
+    },
+    /// The keeper of the rows about blobs failed.
+    #[error("cannot record new blobs")]
+    Record(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Adds to an I/O error what was being done to which file.
+pub(crate) trait Context<T> {
+    fn context(self, verb: &'static str, path: &Path) -> Result<T, StoreError>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
+    fn context(self, verb: &'static str, path: &Path) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Io { verb, path: path.to_owned(), source: source.into() })
+    }
+}
+
+/// An open store. Cheap to clone; any number of processes may hold one.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Makes a store in `root`, which must be absent or an empty directory; durable when it returns.
+    pub fn create(root: &Path) -> Result<Self, StoreError> {
+        if root.join("FORMAT").exists() {
+            return Err(StoreError::Exists { path: root.to_owned() });
+        }
+        fs::create_dir_all(root).context("create", root)?;
+        // What an interrupted creation left may stand here; anything else may not.
+        for entry in fs::read_dir(root).context("list", root)? {
+            let name = entry.context("list", root)?.file_name();
+            if !["blobs", "commits", "partial", "tmp", "run"].iter().any(|known| name == *known) {
+                return Err(StoreError::Occupied { path: root.to_owned() });
+            }
+        }
+        for name in ["blobs", "commits", "partial", "tmp", "run"] {
+            let path = root.join(name);
+            fs::create_dir_all(&path).context("create", &path)?;
+        }
+        for byte in 0..=u8::MAX {
+            let path = root.join("blobs").join(format!("{byte:02x}"));
+            fs::create_dir_all(&path).context("create", &path)?;
+        }
+        sync_file_system(root)?;
+        let format = root.join("FORMAT");
+        let mut file = File::create(&format).context("create", &format)?;
+        file.write_all(FORMAT.as_bytes()).context("write", &format)?;
+        file.sync_all().context("sync", &format)?;
+        sync_dir(root)?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// Opens the store in `root`.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let path = root.join("FORMAT");
+        match fs::read_to_string(&path) {
+            Ok(format) if format == FORMAT => Ok(Self { root: root.to_owned() }),
+            Ok(format) => Err(StoreError::UnknownFormat { path: root.to_owned(), format }),
+            Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => {
+                Err(StoreError::NotAStore { path: root.to_owned() })
+            }
+            Err(e) => Err(e).context("read", &path),
+        }
+    }
+
+    /// The directory the store is in.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file that is, or would be, the blob `id`.
+    pub fn blob_path(&self, id: BlobId) -> PathBuf {
+        let hex = id.to_string();
+        let mut path = self.root.join("blobs");
+        path.push(&hex[..2]);
+        path.push(&hex[2..]);
+        path
+    }
+
+    /// The directory of broken-off downloads.
+    pub fn partial_dir(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
+    /// The directory of what belongs to running mounts.
+    pub fn run_dir(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// Opens a blob for reading. Its length is the blob's size; its bytes are not verified here.
+    pub fn open_blob(&self, id: BlobId) -> Result<File, StoreError> {
+        let path = self.blob_path(id);
+        match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing { id }),
+            opened => opened.context("open", &path),
+        }
+    }
+
+    /// Whether the blob `id` is there with `size_bytes`.
+    pub fn has_blob(&self, id: BlobId, size_bytes: u64) -> bool {
+        fs::metadata(self.blob_path(id)).is_ok_and(|meta| meta.is_file() && meta.len() == size_bytes)
+    }
+
+    /// Copies the blob `id` to `out`, and fails after the last byte when the bytes were not the blob's.
+    pub fn copy_blob(&self, id: BlobId, out: &mut dyn Write) -> Result<u64, StoreError> {
+        let path = self.blob_path(id);
+        let mut file = self.open_blob(id)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut copied = 0;
+        loop {
+            let read = io::Read::read(&mut file, &mut buffer).context("read", &path)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            out.write_all(&buffer[..read]).context("copy", &path)?;
+            copied += read as u64;
+        }
+        let found = BlobId::from(crate::digest::Digest::from(hasher.finalize()));
+        if found == id { Ok(copied) } else { Err(StoreError::Damaged { id, found }) }
+    }
+
+    /// Reads a whole blob, verified. For small blobs such as repomd.xml.
+    pub fn read_blob(&self, id: BlobId) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        self.copy_blob(id, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes `bytes` as `commits/<name>`; durable when it returns. A file of that name is replaced.
+    pub fn write_commit(&self, lease: &Lease, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let (mut file, temporary) = lease.temporary()?;
+        file.write_all(bytes).context("write", &temporary)?;
+        file.sync_data().context("sync", &temporary)?;
+        let dir = self.root.join("commits");
+        let path = dir.join(name);
+        fs::rename(&temporary, &path).context("rename to", &path)?;
+        sync_dir(&dir)
+    }
+}
+
+/// Makes the names in a directory durable.
+fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    File::open(path).context("open", path)?.sync_all().context("sync", path)
+}
+
+/// Makes everything written to the file system that holds `path` durable.
+fn sync_file_system(path: &Path) -> Result<(), StoreError> {
+    let dir = File::open(path).context("open", path)?;
+    rustix::fs::syncfs(&dir).context("sync the file system of", path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+
+use super::publish::{Publisher, Ready};
+use super::*;
+
+fn write(lease: &Lease, content: &[u8]) -> (BlobId, PathBuf) {
+    let (mut file, path) = lease.temporary().unwrap();
+    file.write_all(content).unwrap();
+    (BlobId::of(content), path)
+}
+
+#[test]
+fn a_store_is_made_once_and_only_in_an_empty_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("s");
+    assert!(matches!(Store::open(&root), Err(StoreError::NotAStore { .. })));
+    Store::create(&root).unwrap();
+    Store::open(&root).unwrap();
+    assert!(matches!(Store::create(&root), Err(StoreError::Exists { .. })));
+    fs::write(root.join("FORMAT"), "cfs-store 2\n").unwrap();
+    assert!(matches!(Store::open(&root), Err(StoreError::UnknownFormat { .. })));
+
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("precious"), "x").unwrap();
+    assert!(matches!(Store::create(&other), Err(StoreError::Occupied { .. })));
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 1, "nothing was made there");
+}
+
+#[test]
+fn what_is_recorded_is_there_read_only_and_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("s")).unwrap();
+    let recorded = Mutex::new(Vec::new());
+    let record = Box::new(|batch: Vec<Ready<u32>>| {
+        for ready in batch {
+            assert!(store.has_blob(ready.id, ready.size_bytes), "recorded before it was there");
+            recorded.lock().unwrap().push((ready.id, ready.tag));
+        }
+        Ok(())
+    });
+    let lease = Lease::take(&store).unwrap();
+    let mut publisher = Publisher::new(&store, record).unwrap();
+    for n in 0..2500_u32 {
+        // Every content comes five times.
+        let content = (n / 5).to_le_bytes();
+        let (id, file) = write(&lease, &content);
+        publisher.add(Ready { id, size_bytes: 4, tag: n, file: Some(file) }).unwrap();
+    }
+    publisher.finish().unwrap();
+    assert_eq!(recorded.lock().unwrap().len(), 2500);
+    let id = BlobId::of(&7_u32.to_le_bytes());
+    assert_eq!(store.read_blob(id).unwrap(), 7_u32.to_le_bytes());
+    assert_eq!(fs::metadata(store.blob_path(id)).unwrap().permissions().mode() & 0o777, 0o444);
+    let left = fs::read_dir(store.root().join("tmp")).unwrap().count();
+    assert_eq!(left, 2, "the gate and this lease");
+    drop(lease);
+}
+
+#[test]
+fn a_damaged_or_missing_blob_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("s")).unwrap();
+    let id = BlobId::of(b"good");
+    assert!(matches!(store.read_blob(id), Err(StoreError::Missing { id: named }) if named == id));
+    fs::write(store.blob_path(id), "evil").unwrap();
+    let error = store.read_blob(id).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Damaged { id: named, found } if named == id && found == BlobId::of(b"evil"))
+    );
+}
+
+#[test]
+fn the_files_of_the_dead_are_removed_and_those_of_the_living_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("s")).unwrap();
+    let dead = store.root().join("tmp/999999-0");
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join("lock"), "").unwrap();
+    fs::write(dead.join("1"), "left behind").unwrap();
+    let living = Lease::take(&store).unwrap();
+    assert!(!dead.exists());
+    let (_, path) = write(&living, b"mine");
+    let other = Lease::take(&store).unwrap();
+    assert!(path.exists());
+    drop((other, living));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_commit_file_is_written_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("s")).unwrap();
+    let lease = Lease::take(&store).unwrap();
+    store.write_commit(&lease, "abc", b"record").unwrap();
+    store.write_commit(&lease, "abc", b"record again").unwrap();
+    let mut text = String::new();
+    let mut file = OpenOptions::new().read(true).open(store.root().join("commits/abc")).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "record again");
+}
