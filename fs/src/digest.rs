@@ -143,5 +143,11 @@ id_type! {
     NodeId
 }
 
+id_type! {
+    /// Name of a snapshot: BLAKE3 of its record. What a record says is the indexer's affair; views only show
+    /// the name.
+    SnapshotId
+}
+
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,11 @@
 //! - [`store`]: one immutable file per blob, and the order of writes that makes a crash harmless.
 //! - [`import`], [`checkout`]: from a host directory to a tree, and back.
 
+pub mod checkout;
 pub mod diff;
 pub mod digest;
 pub mod edit;
+pub mod import;
 pub mod name;
 pub mod store;
 pub mod tree;

@@ -197,6 +197,15 @@ impl<'a> Stage<'a> {
         Self { base, new: HashMap::new() }
     }
 
+    /// Adds nodes that were written elsewhere.
+    pub fn adopt(&mut self, nodes: HashMap<NodeId, Vec<u8>>) {
+        if self.new.is_empty() {
+            self.new = nodes;
+        } else {
+            self.new.extend(nodes);
+        }
+    }
+
     /// The nodes written here, by name. Some may be kept in the base already.
     pub fn into_new_nodes(self) -> HashMap<NodeId, Vec<u8>> {
         self.new

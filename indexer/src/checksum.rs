@@ -69,10 +69,7 @@ impl Algorithm {
     /// Whether nobody can make two files with one digest: SHA-256 or longer. Only such a checksum may stand
     /// for content that was not read.
     pub const fn is_strong(self) -> bool {
-        matches!(
-            self,
-            Algorithm::Sha256 | Algorithm::Sha384 | Algorithm::Sha512
-        )
+        matches!(self, Algorithm::Sha256 | Algorithm::Sha384 | Algorithm::Sha512)
     }
 }
 
@@ -131,10 +128,7 @@ impl Checksum {
     /// A checksum from its raw bytes, which must be as many as the algorithm makes.
     pub fn new(algorithm: Algorithm, digest: &[u8]) -> Result<Self, ChecksumError> {
         if digest.len() != algorithm.digest_bytes() {
-            return Err(ChecksumError::Length {
-                algorithm,
-                got_bytes: digest.len(),
-            });
+            return Err(ChecksumError::Length { algorithm, got_bytes: digest.len() });
         }
         let mut bytes = [0; MAX_DIGEST_BYTES];
         bytes[..digest.len()].copy_from_slice(digest);
@@ -202,9 +196,8 @@ impl FromStr for Checksum {
     type Err = ChecksumError;
 
     fn from_str(text: &str) -> Result<Self, ChecksumError> {
-        let (algorithm, hex) = text
-            .split_once(':')
-            .ok_or_else(|| ChecksumError::Form(text.chars().take(140).collect()))?;
+        let (algorithm, hex) =
+            text.split_once(':').ok_or_else(|| ChecksumError::Form(text.chars().take(140).collect()))?;
         Checksum::from_hex(algorithm.parse()?, hex)
     }
 }
@@ -249,11 +242,7 @@ impl Hasher {
             Algorithm::Sha384 => Declared::Sha384(sha2::Sha384::new()),
             Algorithm::Sha512 => Declared::Sha512(sha2::Sha512::new()),
         };
-        Hasher {
-            blake3: blake3::Hasher::new(),
-            declared,
-            size_bytes: 0,
-        }
+        Hasher { blake3: blake3::Hasher::new(), declared, size_bytes: 0 }
     }
 
     /// Takes the next bytes.
@@ -334,10 +323,7 @@ mod tests {
             assert_eq!(expected.parse::<Checksum>().unwrap(), made.checksum);
             assert_eq!(made.blake3, blake3::hash(b"abc"));
             assert_eq!(made.size_bytes, 3);
-            assert_eq!(
-                Checksum::new(algorithm, made.checksum.as_bytes()).unwrap(),
-                made.checksum
-            );
+            assert_eq!(Checksum::new(algorithm, made.checksum.as_bytes()).unwrap(), made.checksum);
         }
     }
 
@@ -356,23 +342,14 @@ mod tests {
         assert!(matches!(parse("crc32:00"), ChecksumError::Algorithm(_)));
         assert!(matches!(parse("md5:0g"), ChecksumError::Hex(_)));
         assert!(matches!(parse("md5:000"), ChecksumError::Hex(_)));
-        assert!(matches!(
-            parse("md5:00"),
-            ChecksumError::Length { got_bytes: 1, .. }
-        ));
-        assert!(matches!(
-            parse("md5:é0000000000000000000000000000000"),
-            ChecksumError::Hex(_)
-        ));
+        assert!(matches!(parse("md5:00"), ChecksumError::Length { got_bytes: 1, .. }));
+        assert!(matches!(parse("md5:é0000000000000000000000000000000"), ChecksumError::Hex(_)));
     }
 
     #[test]
     fn only_sha256_and_longer_are_strong() {
-        let strong: Vec<_> = Algorithm::ALL
-            .into_iter()
-            .filter(|a| a.is_strong())
-            .map(Algorithm::name)
-            .collect();
+        let strong: Vec<_> =
+            Algorithm::ALL.into_iter().filter(|a| a.is_strong()).map(Algorithm::name).collect();
         assert_eq!(strong, ["sha256", "sha384", "sha512"]);
     }
 }

@@ -1,2 +1,16 @@
-//! stub
+//! What the bytes mean: the catalogue of snapshots and refs, upstream repositories, promotion.
+//!
+//! - [`catalogue`]: one SQLite database, the only room with SQL. [`snapshot`], [`refname`], [`revision`]: its
+//!   values. [`checksum`]: digests that others use.
+//! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
+//! - [`import`], [`promote`], [`rollback`]: the verbs.
+
+pub mod catalogue;
 pub mod checksum;
+pub mod depot;
+pub mod import;
+pub mod promote;
+pub mod refname;
+pub mod revision;
+pub mod rollback;
+pub mod snapshot;

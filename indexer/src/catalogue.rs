@@ -1,0 +1,265 @@
+//! The catalogue: one SQLite database that says which blobs, nodes, snapshots and refs exist.
+//!
+//! Always true: SQL lives in this room and nowhere else; rows hold values, never documents; every write is
+//! one `BEGIN IMMEDIATE` transaction, durable when it returns (WAL, `synchronous=FULL`); several processes
+//! may have the catalogue open, and a reader never waits for a writer.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use cfs_fs::digest::{BlobId, DigestError, SnapshotId};
+use cfs_fs::store::StoreError;
+use cfs_fs::tree::NodeError;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::refname::RefName;
+use crate::revision::Revision;
+
+mod commit;
+mod host_files;
+mod nodes;
+mod objects;
+mod reflog;
+mod refs;
+mod revisions;
+mod schema;
+mod snapshots;
+mod upstreams;
+
+pub use commit::{Current, Draft, RefUpdate, Signer};
+pub use host_files::HostFiles;
+pub use objects::Totals;
+pub use reflog::LogEntry;
+pub use refs::{Ref, Target};
+pub use upstreams::Upstream;
+
+/// The first SQLite without the bug that can corrupt a WAL database which several processes write.
+const SQLITE_NEEDED: i32 = 3_051_003;
+/// How long a writer waits for another one. A commit takes milliseconds; a large import, seconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why the catalogue cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// SQLite failed.
+    #[error("catalogue {path}: cannot {verb}")]
+    Sqlite {
+        /// What was being done.
+        verb: &'static str,
+        /// The database file.
+        path: PathBuf,
+        /// SQLite's answer.
+        source: rusqlite::Error,
+    },
+    /// The catalogue is on a file system where SQLite's locks or shared memory do not hold.
+    #[error("catalogue {path}: is on {kind}, where a database that several processes write gets corrupted")]
+    RemoteFileSystem {
+        /// The database file.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
+    /// The database cannot be used by this cfs.
+    #[error("catalogue {path}: {reason}")]
+    Unusable {
+        /// The database file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// What the catalogue says cannot be true.
+    #[error("catalogue is damaged: {what}")]
+    Damaged {
+        /// The object and what is wrong with it.
+        what: String,
+    },
+    /// There is no such ref.
+    #[error("no ref is called {name}")]
+    NoSuchRef {
+        /// The name asked for.
+        name: RefName,
+    },
+    /// A ref would be a directory and a leaf of the namespace at once.
+    #[error("ref {name} cannot exist beside {other}")]
+    RefConflict {
+        /// The ref to be made.
+        name: RefName,
+        /// The one that exists.
+        other: RefName,
+    },
+    /// A verb that writes a snapshot met a symbolic ref.
+    #[error("ref {name} is symbolic (it names {target})")]
+    Symbolic {
+        /// The symbolic ref.
+        name: RefName,
+        /// What it names.
+        target: RefName,
+    },
+    /// A snapshot ref stands where a symbolic one should.
+    #[error("ref {name} is not symbolic")]
+    NotSymbolic {
+        /// The ref.
+        name: RefName,
+    },
+    /// Others moved the ref each time this process tried.
+    #[error("ref {name} moved {attempts} times while it was being updated")]
+    RefBusy {
+        /// The ref.
+        name: RefName,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// No snapshot fits the revision.
+    #[error("no snapshot is called {revision}: {reason}")]
+    NoSuchRevision {
+        /// The revision as written.
+        revision: Revision,
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// More than one snapshot begins with these digits.
+    #[error("{revision} is ambiguous: {first} and {second} begin so")]
+    Ambiguous {
+        /// The revision as written.
+        revision: Revision,
+        /// One of them.
+        first: SnapshotId,
+        /// Another.
+        second: SnapshotId,
+    },
+    /// A new tree names a blob that the store does not hold.
+    #[error("blob {id} is named by a new tree and not in the store")]
+    MissingBlob {
+        /// The blob.
+        id: BlobId,
+    },
+    /// A node is missing or damaged.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<DigestError> for CatalogueError {
+    fn from(error: DigestError) -> Self {
+        Self::Damaged { what: error.to_string() }
+    }
+}
+
+/// An open catalogue. Shared by the threads of a process.
+#[derive(Debug)]
+pub struct Catalogue {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    /// Idle connections for reading; as many come to be as threads read at once.
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Catalogue {
+    /// Makes the catalogue of a new store at `path`.
+    pub fn create(path: &Path) -> Result<Self, CatalogueError> {
+        check_place(path)?;
+        schema::create(path).map_err(|source| sqlite_error("create the schema", path, source))?;
+        Self::open(path)
+    }
+
+    /// Opens the catalogue at `path`, bringing an older schema up to date.
+    pub fn open(path: &Path) -> Result<Self, CatalogueError> {
+        if rusqlite::version_number() < SQLITE_NEEDED {
+            let reason = format!("SQLite {} can corrupt it; 3.51.3 is needed", rusqlite::version());
+            return Err(CatalogueError::Unusable { path: path.to_owned(), reason });
+        }
+        check_place(path)?;
+        let mut writer = connect(path).map_err(|source| sqlite_error("open", path, source))?;
+        schema::migrate(&mut writer, path)?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    /// Runs `work` on a connection for reading, outside a transaction: each statement sees the newest state.
+    fn read<T>(
+        &self,
+        verb: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, CatalogueError> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let fail = |source| sqlite_error(verb, &self.path, source);
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.path).map_err(fail)?,
+        };
+        let result = work(&connection);
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        result.map_err(fail)
+    }
+
+    /// Runs `work` in one write transaction and commits it, unless it fails.
+    fn write<T, E: From<CatalogueError>>(
+        &self,
+        verb: &'static str,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let fail = |source| sqlite_error(verb, &self.path, source);
+        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        let tx = Tx { inner: transaction, verb, path: &self.path };
+        let result = work(&tx)?;
+        tx.inner.commit().map_err(fail)?;
+        Ok(result)
+    }
+}
+
+/// An open write transaction, which only [`Catalogue::write`] makes.
+struct Tx<'a> {
+    inner: Transaction<'a>,
+    verb: &'static str,
+    path: &'a Path,
+}
+
+impl Tx<'_> {
+    /// Runs statements and names what failed.
+    fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, CatalogueError> {
+        work(&self.inner).map_err(|source| sqlite_error(self.verb, self.path, source))
+    }
+}
+
+fn sqlite_error(verb: &'static str, path: &Path, source: rusqlite::Error) -> CatalogueError {
+    CatalogueError::Sqlite { verb, path: path.to_owned(), source }
+}
+
+/// A connection with the settings that the promises rest on.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    connection.pragma_update(None, "cell_size_check", "ON")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Refuses file systems on which WAL's shared memory or locks do not work.
+fn check_place(path: &Path) -> Result<(), CatalogueError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let stat = rustix::fs::statfs(dir).map_err(|source| {
+        let path = dir.to_owned();
+        StoreError::Io { verb: "look at the file system of", path, source: source.into() }
+    })?;
+    // Magic numbers of statfs(2).
+    let kind = match stat.f_type.cast_unsigned() & 0xffff_ffff {
+        0x6969 => "NFS",
+        0xff53_4d42 | 0xfe53_4d42 | 0x517b => "SMB",
+        0x00c3_6400 => "Ceph",
+        0x6573_5546 => "FUSE",
+        0x0102_1997 => "9p",
+        _ => return Ok(()),
+    };
+    Err(CatalogueError::RemoteFileSystem { path: path.to_owned(), kind })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Objects: the blobs that are durable in the store, and the digests by which others call them.
+
+use cfs_fs::digest::BlobId;
+use rusqlite::OptionalExtension;
+
+use super::{Catalogue, CatalogueError, Tx};
+use crate::checksum::{Algorithm, Checksum};
+
+/// State of a blob that may be named by trees.
+const LIVE: i64 = 1;
+
+/// Sums over the whole catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Blobs in the store.
+    pub blobs: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
+    /// Nodes.
+    pub nodes: u64,
+    /// Their bytes.
+    pub node_bytes: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Refs.
+    pub refs: u64,
+    /// Known digests besides BLAKE3.
+    pub digests: u64,
+}
+
+impl Catalogue {
+    /// Records blobs that the store holds durably, with digests that cfs computed from their bytes.
+    pub fn record_blobs<'a>(
+        &self,
+        blobs: impl IntoIterator<Item = (BlobId, u64, &'a [Checksum])>,
+    ) -> Result<(), CatalogueError> {
+        let mut blobs: Vec<_> = blobs.into_iter().collect();
+        // Sorted, a bulk insert is ten times faster.
+        blobs.sort_unstable_by_key(|(id, ..)| *id);
+        let mut aliases: Vec<(&Checksum, BlobId)> =
+            blobs.iter().flat_map(|(id, _, digests)| digests.iter().map(|digest| (digest, *id))).collect();
+        aliases.sort_unstable_by_key(|(digest, _)| *digest);
+        self.write("record blobs", |tx| {
+            insert(tx, &blobs)?;
+            insert_digests(tx, &aliases)
+        })
+    }
+
+    /// Returns the blob whose bytes have this digest, and its size, when the store holds it.
+    pub fn blob_by_checksum(&self, checksum: &Checksum) -> Result<Option<(BlobId, u64)>, CatalogueError> {
+        let key = (code(checksum.algorithm()), checksum.as_bytes(), LIVE);
+        self.read("look for a digest", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT hash, size FROM digests JOIN objects USING(hash)
+                 WHERE algorithm = ? AND digest = ? AND state = ?",
+            )?;
+            statement
+                .query_row(key, |row| Ok((BlobId::from(row.get::<_, [u8; 32]>(0)?), row.get(1)?)))
+                .optional()
+        })
+    }
+
+    /// Whether the store holds the blob durably.
+    pub fn is_live(&self, id: BlobId) -> Result<bool, CatalogueError> {
+        self.read("look for a blob", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT 1 FROM objects WHERE hash = ? AND state = ?")?;
+            statement.exists((id.as_bytes(), LIVE))
+        })
+    }
+
+    /// Counts everything; reads whole tables.
+    pub fn totals(&self) -> Result<Totals, CatalogueError> {
+        self.read("count", |connection| {
+            connection.query_row(
+                "SELECT (SELECT count(*) FROM objects), (SELECT coalesce(sum(size), 0) FROM objects),
+                        (SELECT count(*) FROM nodes), (SELECT coalesce(sum(length(data)), 0) FROM nodes),
+                        (SELECT count(*) FROM snapshots), (SELECT count(*) FROM refs),
+                        (SELECT count(*) FROM digests)",
+                [],
+                |row| {
+                    Ok(Totals {
+                        blobs: row.get(0)?,
+                        blob_bytes: row.get(1)?,
+                        nodes: row.get(2)?,
+                        node_bytes: row.get(3)?,
+                        snapshots: row.get(4)?,
+                        refs: row.get(5)?,
+                        digests: row.get(6)?,
+                    })
+                },
+            )
+        })
+    }
+}
+
+/// An algorithm in the column `algorithm`. Never change one that was released.
+fn code(algorithm: Algorithm) -> u8 {
+    match algorithm {
+        Algorithm::Md5 => 1,
+        Algorithm::Sha1 => 2,
+        Algorithm::Sha224 => 3,
+        Algorithm::Sha256 => 4,
+        Algorithm::Sha384 => 5,
+        Algorithm::Sha512 => 6,
+    }
+}
+
+fn insert(tx: &Tx<'_>, blobs: &[(BlobId, u64, &[Checksum])]) -> Result<(), CatalogueError> {
+    tx.run(|connection| {
+        // A blob that was on its way out is wanted again.
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO objects(hash, size, state, epoch) VALUES (?, ?, ?, 0)
+             ON CONFLICT(hash) DO UPDATE SET state = excluded.state WHERE state <> excluded.state",
+        )?;
+        for (id, size, _) in blobs {
+            statement.execute((id.as_bytes(), size, LIVE))?;
+        }
+        Ok(())
+    })
+}
+
+fn insert_digests(tx: &Tx<'_>, aliases: &[(&Checksum, BlobId)]) -> Result<(), CatalogueError> {
+    tx.run(|connection| {
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO digests(algorithm, digest, hash) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        )?;
+        for (digest, id) in aliases {
+            statement.execute((code(digest.algorithm()), digest.as_bytes(), id.as_bytes()))?;
+        }
+        Ok(())
+    })
+}
+
+/// Returns the first of `blobs` (sorted) that is not live.
+pub(super) fn first_missing(tx: &Tx<'_>, blobs: &[BlobId]) -> Result<Option<BlobId>, CatalogueError> {
+    tx.run(|connection| {
+        let mut statement =
+            connection.prepare_cached("SELECT 1 FROM objects WHERE hash = ? AND state = ?")?;
+        for id in blobs {
+            if !statement.exists((id.as_bytes(), LIVE))? {
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
+    })
+}

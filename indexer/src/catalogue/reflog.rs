@@ -1,0 +1,169 @@
+//! The reflog: every move of every ref, append-only, each entry hashed with the one before it.
+//!
+//! Always true: an entry's hash is BLAKE3 of the previous entry's hash followed by the entry's text
+//! (`docs/format.md`, "Reflog"), so a changed, dropped or reordered entry breaks every later one.
+
+use cfs_fs::digest::{Digest, SnapshotId};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::refs::{Target, parse_name};
+use super::{Catalogue, CatalogueError, Signer, Tx};
+use crate::refname::RefName;
+
+/// One move of one ref.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Position in the whole log, from 1.
+    pub number: u64,
+    /// The ref that moved.
+    pub name: RefName,
+    /// Its generation after the move.
+    pub generation: u64,
+    /// The snapshot it named before.
+    pub old: Option<SnapshotId>,
+    /// What it names since.
+    pub new: Target,
+    /// When, seconds since 1970.
+    pub at: i64,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A move about to be written.
+pub(super) struct Move<'a> {
+    pub(super) name: &'a RefName,
+    pub(super) generation: u64,
+    pub(super) old: Option<SnapshotId>,
+    pub(super) new: &'a Target,
+    pub(super) signer: &'a Signer,
+    pub(super) reason: &'a str,
+}
+
+impl Catalogue {
+    /// Returns the moves of one ref, newest first.
+    pub fn log(&self, name: &RefName) -> Result<Vec<LogEntry>, CatalogueError> {
+        self.read("read the reflog", |connection| {
+            let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason
+                 FROM reflog WHERE ref = ? ORDER BY generation DESC";
+            connection.prepare_cached(sql)?.query_map([name.as_str()], from_row)?.collect()
+        })
+    }
+
+    /// Returns what `name` named at one generation.
+    pub(super) fn log_generation(
+        &self,
+        name: &RefName,
+        generation: u64,
+    ) -> Result<Option<LogEntry>, CatalogueError> {
+        let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason
+             FROM reflog WHERE ref = ? AND generation = ?";
+        self.read("read the reflog", |connection| {
+            connection.prepare_cached(sql)?.query_row((name.as_str(), generation), from_row).optional()
+        })
+    }
+
+    /// Returns the last move of `name` not later than `time`, seconds since 1970.
+    pub fn log_at(&self, name: &RefName, time: i64) -> Result<Option<LogEntry>, CatalogueError> {
+        let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason
+             FROM reflog WHERE ref = ? AND at <= ? ORDER BY generation DESC LIMIT 1";
+        self.read("read the reflog", |connection| {
+            connection.prepare_cached(sql)?.query_row((name.as_str(), time), from_row).optional()
+        })
+    }
+
+    /// Checks the hash chain from the first entry to the last and returns how many there are.
+    pub fn verify_reflog(&self) -> Result<u64, CatalogueError> {
+        let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason, previous, entry
+             FROM reflog ORDER BY number";
+        let rows: Vec<(LogEntry, [u8; 32], [u8; 32])> = self.read("read the reflog", |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| Ok((from_row(row)?, row.get(9)?, row.get(10)?)))?;
+            rows.collect()
+        })?;
+        let mut last = [0; 32];
+        for (entry, previous, hash) in &rows {
+            let broken =
+                |what| CatalogueError::Damaged { what: format!("reflog entry {}: {what}", entry.number) };
+            if *previous != last {
+                return Err(broken("does not follow the entry before it"));
+            }
+            if chain(&last, entry) != *hash {
+                return Err(broken("was changed"));
+            }
+            last = *hash;
+        }
+        Ok(rows.len() as u64)
+    }
+}
+
+/// Appends one move.
+pub(super) fn append(tx: &Tx<'_>, moved: &Move<'_>) -> Result<(), CatalogueError> {
+    let last: Option<(u64, [u8; 32])> = tx.run(|connection| last(connection))?;
+    let (number, previous) = last.map_or((1, [0; 32]), |(number, entry)| (number + 1, entry));
+    let entry = LogEntry {
+        number,
+        name: moved.name.clone(),
+        generation: moved.generation,
+        old: moved.old,
+        new: moved.new.clone(),
+        at: moved.signer.now,
+        actor: moved.signer.actor.clone(),
+        reason: moved.reason.to_owned(),
+    };
+    let hash = chain(&previous, &entry);
+    let (new, target) = entry.new.columns();
+    tx.run(|connection| {
+        let sql = "INSERT INTO reflog(number, ref, generation, old, new, target, at, actor, reason, previous, entry)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let old = entry.old.as_ref().map(SnapshotId::as_bytes);
+        let row = (
+            number, entry.name.as_str(), entry.generation, old, new, target, entry.at, &entry.actor,
+            &entry.reason, previous, hash,
+        );
+        connection.prepare_cached(sql)?.execute(row).map(drop)
+    })
+}
+
+fn last(connection: &Connection) -> rusqlite::Result<Option<(u64, [u8; 32])>> {
+    let sql = "SELECT number, entry FROM reflog ORDER BY number DESC LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+}
+
+/// BLAKE3 of the previous hash and the entry's text: its fields, each with its length before it.
+fn chain(previous: &[u8; 32], entry: &LogEntry) -> [u8; 32] {
+    let mut bytes = previous.to_vec();
+    let old = entry.old.map(|id| id.to_string()).unwrap_or_default();
+    let new = match &entry.new {
+        Target::Snapshot(id) => format!("snapshot {id}"),
+        Target::Symbolic(name) => format!("ref {name}"),
+    };
+    let fields = [
+        entry.number.to_string(),
+        entry.name.to_string(),
+        entry.generation.to_string(),
+        old,
+        new,
+        entry.at.to_string(),
+        entry.actor.clone(),
+        entry.reason.clone(),
+    ];
+    for field in fields {
+        bytes.extend(format!("{}:{field}\n", field.len()).into_bytes());
+    }
+    *Digest::of(&bytes).as_bytes()
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<LogEntry> {
+    Ok(LogEntry {
+        number: row.get(0)?,
+        name: parse_name(row, 1)?,
+        generation: row.get(2)?,
+        old: row.get::<_, Option<[u8; 32]>>(3)?.map(SnapshotId::from),
+        new: Target::from_columns(row, 4)?,
+        at: row.get(6)?,
+        actor: row.get(7)?,
+        reason: row.get(8)?,
+    })
+}

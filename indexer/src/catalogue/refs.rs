@@ -1,0 +1,168 @@
+//! Refs: names that move from snapshot to snapshot, and symbolic refs that name other refs.
+
+use cfs_fs::digest::SnapshotId;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::reflog::{self, Move};
+use super::{Catalogue, CatalogueError, Signer, Tx};
+use crate::refname::RefName;
+
+/// How many symbolic refs are followed before it is called a loop.
+const SYMBOLIC_DEPTH_MAX: usize = 8;
+
+/// A ref as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ref {
+    /// Its name.
+    pub name: RefName,
+    /// What it names.
+    pub target: Target,
+    /// How often it has moved; only grows.
+    pub generation: u64,
+    /// When it moved last, seconds since 1970.
+    pub updated: i64,
+}
+
+/// What a ref names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A snapshot.
+    Snapshot(SnapshotId),
+    /// Another ref, which need not exist yet.
+    Symbolic(RefName),
+}
+
+impl Catalogue {
+    /// Returns the ref called `name`, not followed when it is symbolic.
+    pub fn find_ref(&self, name: &RefName) -> Result<Option<Ref>, CatalogueError> {
+        self.read("read a ref", |connection| find(connection, name))
+    }
+
+    /// Returns all refs in the order of their names.
+    pub fn refs(&self) -> Result<Vec<Ref>, CatalogueError> {
+        self.read("list refs", |connection| {
+            let sql = "SELECT name, snapshot, target, generation, updated FROM refs ORDER BY name";
+            connection.prepare_cached(sql)?.query_map([], from_row)?.collect()
+        })
+    }
+
+    /// Returns the ref that `name` stands for, symbolic refs followed, with the snapshot it names.
+    pub fn follow_ref(&self, name: &RefName) -> Result<(Ref, SnapshotId), CatalogueError> {
+        let mut next = name.clone();
+        for _ in 0..SYMBOLIC_DEPTH_MAX {
+            let found = self.find_ref(&next)?.ok_or(CatalogueError::NoSuchRef { name: next })?;
+            match &found.target {
+                Target::Snapshot(id) => {
+                    let id = *id;
+                    return Ok((found, id));
+                }
+                Target::Symbolic(target) => next = target.clone(),
+            }
+        }
+        Err(CatalogueError::Damaged { what: format!("ref {name} leads to itself") })
+    }
+
+    /// Makes `name` a symbolic ref to `target`, or moves it there. Returns its generation, unchanged when it
+    /// named `target` already.
+    pub fn link(
+        &self,
+        name: &RefName,
+        target: &RefName,
+        signer: &Signer,
+        reason: &str,
+    ) -> Result<u64, CatalogueError> {
+        self.write("move a symbolic ref", |tx| {
+            let old = tx.run(|connection| find(connection, name))?;
+            let generation = match &old {
+                None => {
+                    check_no_conflict(tx, name)?;
+                    1
+                }
+                Some(Ref { target: Target::Snapshot(_), .. }) => {
+                    return Err(CatalogueError::NotSymbolic { name: name.clone() });
+                }
+                Some(Ref { target: Target::Symbolic(old), generation, .. }) if old == target => {
+                    return Ok(*generation);
+                }
+                Some(old) => old.generation + 1,
+            };
+            let target = Target::Symbolic(target.clone());
+            set(tx, name, &target, generation, signer.now)?;
+            reflog::append(tx, &Move { name, generation, old: None, new: &target, signer, reason })?;
+            Ok(generation)
+        })
+    }
+}
+
+/// Reads one ref.
+pub(super) fn find(connection: &Connection, name: &RefName) -> rusqlite::Result<Option<Ref>> {
+    let sql = "SELECT name, snapshot, target, generation, updated FROM refs WHERE name = ?";
+    connection.prepare_cached(sql)?.query_row([name.as_str()], from_row).optional()
+}
+
+/// Writes a ref's new state; the caller has checked what was there.
+pub(super) fn set(
+    tx: &Tx<'_>,
+    name: &RefName,
+    target: &Target,
+    generation: u64,
+    updated: i64,
+) -> Result<(), CatalogueError> {
+    let (snapshot, symbolic) = target.columns();
+    tx.run(|connection| {
+        let sql = "INSERT INTO refs(name, snapshot, target, generation, updated) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT(name) DO UPDATE SET snapshot = excluded.snapshot, target = excluded.target,
+                 generation = excluded.generation, updated = excluded.updated";
+        let row = (name.as_str(), snapshot, symbolic, generation, updated);
+        connection.prepare_cached(sql)?.execute(row).map(drop)
+    })
+}
+
+/// Refuses a new ref that would be a directory above another, or stand below one.
+pub(super) fn check_no_conflict(tx: &Tx<'_>, name: &RefName) -> Result<(), CatalogueError> {
+    let other = tx.run(|connection| {
+        // '0' is the byte after '/': between them lies everything below the name.
+        let sql = "SELECT name FROM refs WHERE (name > ?1 || '/' AND name < ?1 || '0')
+             OR ?1 > name || '/' AND ?1 < name || '0' LIMIT 1";
+        connection.prepare_cached(sql)?.query_row([name.as_str()], |row| parse_name(row, 0)).optional()
+    })?;
+    match other {
+        None => Ok(()),
+        Some(other) => Err(CatalogueError::RefConflict { name: name.clone(), other }),
+    }
+}
+
+impl Target {
+    /// The columns `snapshot` and `target`, of which one is NULL.
+    pub(super) fn columns(&self) -> (Option<&[u8; 32]>, Option<&str>) {
+        match self {
+            Self::Snapshot(id) => (Some(id.as_bytes()), None),
+            Self::Symbolic(name) => (None, Some(name.as_str())),
+        }
+    }
+
+    /// Reads the columns `snapshot` and `target` at `at` and `at + 1`.
+    pub(super) fn from_columns(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        match row.get::<_, Option<[u8; 32]>>(at)? {
+            Some(id) => Ok(Self::Snapshot(id.into())),
+            None => parse_name(row, at + 1).map(Self::Symbolic),
+        }
+    }
+}
+
+/// Reads a ref's name out of a column.
+pub(super) fn parse_name(row: &Row<'_>, at: usize) -> rusqlite::Result<RefName> {
+    let text = row.get_ref(at)?.as_str()?;
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Ref> {
+    Ok(Ref {
+        name: parse_name(row, 0)?,
+        target: Target::from_columns(row, 1)?,
+        generation: row.get(3)?,
+        updated: row.get(4)?,
+    })
+}

@@ -1,0 +1,66 @@
+//! From what people write to snapshots.
+
+use cfs_fs::digest::SnapshotId;
+
+use super::{Catalogue, CatalogueError, Target};
+use crate::revision::{Revision, When};
+use crate::snapshot::Snapshot;
+
+/// A shorter beginning of an id is more likely a mistyped ref.
+const PREFIX_MIN_DIGITS: usize = 4;
+
+impl Catalogue {
+    /// Returns the snapshot that `revision` names, with its id.
+    pub fn resolve(&self, revision: &Revision) -> Result<(SnapshotId, Snapshot), CatalogueError> {
+        let id = self.resolve_id(revision)?;
+        let lost =
+            || CatalogueError::Damaged { what: format!("snapshot {id} is named by a ref and missing") };
+        Ok((id, self.snapshot(id)?.ok_or_else(lost)?))
+    }
+
+    fn resolve_id(&self, revision: &Revision) -> Result<SnapshotId, CatalogueError> {
+        let none = |reason| CatalogueError::NoSuchRevision { revision: revision.clone(), reason };
+        if self.find_ref(&revision.base)?.is_none() {
+            return match revision.when {
+                When::Now => self.resolve_prefix(revision),
+                _ => Err(CatalogueError::NoSuchRef { name: revision.base.clone() }),
+            };
+        }
+        let (found, newest) = self.follow_ref(&revision.base)?;
+        let entry = match revision.when {
+            When::Now | When::Back(0) => return Ok(newest),
+            When::Back(moves) => {
+                let generation = found.generation.checked_sub(moves).filter(|generation| *generation > 0);
+                self.log_generation(
+                    &found.name,
+                    generation.ok_or_else(|| none("it has not moved so often"))?,
+                )?
+            }
+            When::At(time) => self.log_at(&found.name, time)?,
+        };
+        match entry.ok_or_else(|| none("the ref is younger"))?.new {
+            Target::Snapshot(id) => Ok(id),
+            Target::Symbolic(_) => Err(none("the ref was symbolic then")),
+        }
+    }
+
+    /// The one snapshot whose id begins with the digits that the revision is.
+    fn resolve_prefix(&self, revision: &Revision) -> Result<SnapshotId, CatalogueError> {
+        let digits = revision.base.as_str();
+        let none = |reason| CatalogueError::NoSuchRevision { revision: revision.clone(), reason };
+        let is_prefix = (PREFIX_MIN_DIGITS..=64).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if !is_prefix {
+            return Err(none("no ref is called so"));
+        }
+        let low: SnapshotId = format!("{digits:0<64}").parse()?;
+        let high: SnapshotId = format!("{digits:f<64}").parse()?;
+        match self.snapshots_between(*low.as_bytes(), *high.as_bytes())?[..] {
+            [] => Err(none("no ref is called so, and no snapshot's id begins so")),
+            [id] => Ok(id),
+            [first, second, ..] => {
+                Err(CatalogueError::Ambiguous { revision: revision.clone(), first, second })
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The tables, and how an older catalogue becomes a newer one.
+//!
+//! Always true: migrations are only ever appended; `user_version` counts those that were applied; a catalogue
+//! with more of them than this cfs knows is refused and not touched.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{CatalogueError, connect, sqlite_error};
+
+/// "cfs1", so that `file` and people know what the database is.
+const APPLICATION_ID: i32 = 0x6366_7331;
+/// Several nodes fit a page, so little is lost at its end, and a small commit still writes little.
+const PAGE_BYTES: u32 = 16_384;
+
+/// The list of all migrations. Never change one that was released.
+const MIGRATIONS: &[&str] = &["
+    -- Blobs in the store. state: 1 live. epoch: when garbage collection last saw it wanted.
+    CREATE TABLE objects(
+        hash BLOB PRIMARY KEY CHECK(length(hash) = 32),
+        size INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        epoch INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Other digests of live blobs; only digests that cfs computed itself.
+    CREATE TABLE digests(
+        algorithm INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        hash BLOB NOT NULL CHECK(length(hash) = 32),
+        PRIMARY KEY(algorithm, digest)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE nodes(
+        number INTEGER PRIMARY KEY,
+        hash BLOB NOT NULL UNIQUE CHECK(length(hash) = 32),
+        data BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE snapshots(
+        id BLOB PRIMARY KEY CHECK(length(id) = 32),
+        root BLOB NOT NULL CHECK(length(root) = 32),
+        created INTEGER NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- A ref names a snapshot, or (symbolic) another ref.
+    CREATE TABLE refs(
+        name TEXT PRIMARY KEY,
+        snapshot BLOB REFERENCES snapshots(id),
+        target TEXT,
+        generation INTEGER NOT NULL CHECK(generation > 0),
+        updated INTEGER NOT NULL,
+        CHECK((snapshot IS NULL) <> (target IS NULL))
+    ) STRICT, WITHOUT ROWID;
+
+    -- Every move of every ref, each row hashed with the one before it.
+    CREATE TABLE reflog(
+        number INTEGER PRIMARY KEY,
+        ref TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        old BLOB,
+        new BLOB REFERENCES snapshots(id),
+        target TEXT,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        previous BLOB NOT NULL CHECK(length(previous) = 32),
+        entry BLOB NOT NULL CHECK(length(entry) = 32),
+        UNIQUE(ref, generation)
+    ) STRICT;
+    CREATE TRIGGER reflog_keeps BEFORE UPDATE ON reflog
+        BEGIN SELECT RAISE(ABORT, 'the reflog is append-only'); END;
+    CREATE TRIGGER reflog_stays BEFORE DELETE ON reflog
+        BEGIN SELECT RAISE(ABORT, 'the reflog is append-only'); END;
+
+    -- What the last complete sync of a path was made from.
+    CREATE TABLE upstreams(
+        ref TEXT NOT NULL,
+        path TEXT NOT NULL,
+        url TEXT NOT NULL,
+        repomd BLOB NOT NULL CHECK(length(repomd) = 32),
+        tree BLOB NOT NULL CHECK(length(tree) = 32),
+        policy TEXT NOT NULL,
+        synced INTEGER NOT NULL,
+        PRIMARY KEY(ref, path)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Creates an empty database in WAL mode at `path`; a database that is there already is left alone.
+pub(super) fn create(path: &Path) -> rusqlite::Result<()> {
+    // SQLite would make the file itself; made here, `connect` never creates one by mistake.
+    let made = OpenOptions::new().create_new(true).write(true).open(path);
+    if let Err(error) = made
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(error)));
+    }
+    let connection = connect(path)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)
+}
+
+/// Applies the migrations that the database lacks, all in one transaction.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), CatalogueError> {
+    let fail = |source| sqlite_error("read the schema", path, source);
+    let unusable = |reason| CatalogueError::Unusable { path: path.to_owned(), reason };
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    if pragma("application_id").map_err(fail)? != APPLICATION_ID {
+        return Err(unusable("is not a cfs catalogue".into()));
+    }
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(fail)?;
+    if mode != "wal" {
+        return Err(unusable(format!("its journal mode is {mode}, not wal")));
+    }
+    let applied = pragma("user_version").map_err(fail)?;
+    let known = MIGRATIONS.len();
+    match usize::try_from(applied) {
+        Ok(applied) if applied == known => return Ok(()),
+        Ok(applied) if applied < known => {}
+        _ => return Err(unusable(format!("has schema {applied}; this cfs knows {known}"))),
+    }
+    apply(connection).map_err(|source| sqlite_error("bring the schema up to date", path, source))
+}
+
+fn apply(connection: &mut Connection) -> rusqlite::Result<()> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster; what counts is what is there under the lock.
+    let applied: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for migration in MIGRATIONS.iter().skip(applied) {
+        tx.execute_batch(migration)?;
+    }
+    tx.pragma_update(None, "user_version", MIGRATIONS.len().max(applied))?;
+    tx.commit()
+}

@@ -1,0 +1,64 @@
+//! Snapshots by id.
+
+use cfs_fs::digest::SnapshotId;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Catalogue, CatalogueError, Tx};
+use crate::snapshot::Snapshot;
+
+impl Catalogue {
+    /// Returns the snapshot called `id`, verified against its name.
+    pub fn snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>, CatalogueError> {
+        let record = self.read("read a snapshot", |connection| record(connection, id))?;
+        record.map(|record| verified(id, &record)).transpose()
+    }
+
+    /// Returns the ids of all snapshots, newest first.
+    pub fn snapshot_ids(&self) -> Result<Vec<SnapshotId>, CatalogueError> {
+        self.read("list snapshots", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT id FROM snapshots ORDER BY created DESC, id")?;
+            let ids = statement.query_map([], |row| Ok(SnapshotId::from(row.get::<_, [u8; 32]>(0)?)))?;
+            ids.collect()
+        })
+    }
+
+    /// Returns up to two snapshots whose ids lie between `low` and `high`, both included.
+    pub(super) fn snapshots_between(
+        &self,
+        low: [u8; 32],
+        high: [u8; 32],
+    ) -> Result<Vec<SnapshotId>, CatalogueError> {
+        self.read("look for a snapshot", |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT id FROM snapshots WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 2")?;
+            let ids =
+                statement.query_map((low, high), |row| Ok(SnapshotId::from(row.get::<_, [u8; 32]>(0)?)))?;
+            ids.collect()
+        })
+    }
+}
+
+fn record(connection: &Connection, id: SnapshotId) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = connection.prepare_cached("SELECT record FROM snapshots WHERE id = ?")?;
+    statement.query_row([id.as_bytes()], |row| row.get(0)).optional()
+}
+
+fn verified(id: SnapshotId, record: &[u8]) -> Result<Snapshot, CatalogueError> {
+    let damaged = |reason: String| CatalogueError::Damaged { what: format!("snapshot {id}: {reason}") };
+    if SnapshotId::of(record) != id {
+        return Err(damaged("its record hashes to another name".into()));
+    }
+    let text = std::str::from_utf8(record).map_err(|error| damaged(error.to_string()))?;
+    Snapshot::decode(text).map_err(|error| damaged(error.to_string()))
+}
+
+/// Adds a snapshot; the same one may be there already.
+pub(super) fn insert(tx: &Tx<'_>, id: SnapshotId, snapshot: &Snapshot) -> Result<(), CatalogueError> {
+    let row = (id.as_bytes(), snapshot.root.id.as_bytes(), snapshot.created, snapshot.encode().into_bytes());
+    tx.run(|connection| {
+        let sql =
+            "INSERT INTO snapshots(id, root, created, record) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+        connection.prepare_cached(sql)?.execute(row).map(drop)
+    })
+}

@@ -1,0 +1,89 @@
+//! A store with its catalogue: what every verb works on.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use cfs_fs::digest::{BlobId, NodeId};
+use cfs_fs::edit::{EditError, empty_dir, graft};
+use cfs_fs::import::{Recall, Stamp};
+use cfs_fs::name::TreePath;
+use cfs_fs::store::{Store, StoreError};
+use cfs_fs::tree::{Item, Stage};
+
+use crate::catalogue::{Catalogue, CatalogueError, Current, HostFiles};
+
+/// An open store and its open catalogue.
+#[derive(Debug)]
+pub struct Depot {
+    /// The blobs.
+    pub store: Store,
+    /// What is known of them.
+    pub catalogue: Catalogue,
+}
+
+impl Depot {
+    /// Makes a new store with an empty catalogue in the directory `root`, absent or empty before.
+    pub fn create(root: &Path) -> Result<Self, CatalogueError> {
+        if root.join("FORMAT").exists() && !root.join("catalogue.db").exists() {
+            // An earlier creation ended between the two.
+            let store = Store::open(root)?;
+            let catalogue = Catalogue::create(&root.join("catalogue.db"))?;
+            return Ok(Self { store, catalogue });
+        }
+        let store = Store::create(root)?;
+        let catalogue = Catalogue::create(&root.join("catalogue.db"))?;
+        Ok(Self { store, catalogue })
+    }
+
+    /// Opens the store in the directory `root`.
+    pub fn open(root: &Path) -> Result<Self, CatalogueError> {
+        let store = Store::open(root)?;
+        let path = root.join("catalogue.db");
+        if !path.exists() {
+            return Err(StoreError::NotAStore { path: root.to_owned() }.into());
+        }
+        Ok(Self { store, catalogue: Catalogue::open(&path)? })
+    }
+
+    /// Opens the cache of imported host files.
+    pub fn host_files(&self) -> Result<HostFiles, CatalogueError> {
+        HostFiles::open(&self.store.root().join("cache.db"))
+    }
+}
+
+/// Remembers imported files whose blobs are still live.
+#[derive(Debug)]
+pub struct LiveFiles<'a> {
+    /// What was imported.
+    pub files: &'a HostFiles,
+    /// What is live.
+    pub catalogue: &'a Catalogue,
+}
+
+impl Recall for LiveFiles<'_> {
+    fn recall(&self, stamp: &Stamp) -> Option<BlobId> {
+        self.files.recall(stamp).filter(|id| self.catalogue.is_live(*id).unwrap_or(false))
+    }
+}
+
+/// Puts `item` at `path` of what a ref names now (an empty directory for a new ref) and returns the new top
+/// with the nodes that may be new; `nodes` are those of the item. `None` when nothing changes. `now` is in
+/// seconds.
+pub fn place(
+    catalogue: &Catalogue,
+    current: Option<&Current>,
+    path: &TreePath,
+    item: &Item,
+    nodes: HashMap<NodeId, Vec<u8>>,
+    now: i64,
+) -> Result<Option<(Item, HashMap<NodeId, Vec<u8>>)>, EditError> {
+    let mut stage = Stage::new(catalogue);
+    stage.adopt(nodes);
+    let old = current.map(|current| current.snapshot.root_item());
+    let base = match &old {
+        Some(root) => root.clone(),
+        None => empty_dir(&mut stage, now),
+    };
+    let new = graft(&mut stage, &base, path, item.clone(), now)?;
+    Ok((old.as_ref() != Some(&new)).then(|| (new, stage.into_new_nodes())))
+}
