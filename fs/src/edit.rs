@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::name::{Name, TreePath};
-use crate::tree::{Dir, Entry, Item, Kind, NodeError, Stage, Sums, read_dir};
+use crate::tree::{Entry, Item, Kind, NodeError, Stage, read_dir};
 
 /// Why an edit cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +126,7 @@ pub fn build(
 ) -> Result<Item, EditError> {
     let mut top = Sketch::default();
     for (path, item) in items {
-        top.place(&path, item)?;
+        top.place(&path, &item)?;
     }
     top.write(stage, &TreePath::root(), dir_mtime)
 }
@@ -141,7 +141,7 @@ enum Planned {
 }
 
 impl Sketch {
-    fn place(&mut self, path: &TreePath, item: Item) -> Result<(), EditError> {
+    fn place(&mut self, path: &TreePath, item: &Item) -> Result<(), EditError> {
         let twice = || EditError::Twice { path: path.clone() };
         let (parent, last) = path.split_last().ok_or_else(twice)?;
         let mut here = self;
@@ -155,7 +155,7 @@ impl Sketch {
         }
         match here.0.insert(last, Planned::Item(item.clone())) {
             None => Ok(()),
-            Some(Planned::Item(old)) if old == item => Ok(()),
+            Some(Planned::Item(old)) if old == *item => Ok(()),
             Some(_) => Err(twice()),
         }
     }
@@ -179,18 +179,6 @@ impl Sketch {
         }
         let mtime = dir_mtime(path, &entries);
         Ok(Item { mtime, kind: Kind::Dir(stage.write_dir(&entries)) })
-    }
-}
-
-/// Sums of an item: of a directory what is below it, of anything else itself.
-pub fn sums(item: &Item) -> Sums {
-    match item.kind {
-        Kind::Dir(Dir { sums, .. }) => sums,
-        _ => {
-            let mut sums = Sums::default();
-            sums.add(item);
-            sums
-        }
     }
 }
 

@@ -6,14 +6,13 @@
 //! Always true: a tree comes out only when everything in the directory could be taken; a file that changes
 //! while it is read is read again; the host directory is never written to.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::digest::{BlobId, NodeId};
+use crate::digest::BlobId;
 use crate::store::publish::Record;
 use crate::store::{Store, StoreError};
-use crate::tree::{Entry, Item, Kind, Stage};
+use crate::tree::{Entry, Item, Kind, NodeMap, Stage};
 
 mod read;
 mod scan;
@@ -81,7 +80,7 @@ pub struct Imported {
     /// The top directory.
     pub root: Item,
     /// The nodes of the tree.
-    pub nodes: HashMap<NodeId, Vec<u8>>,
+    pub nodes: NodeMap,
     /// What was done.
     pub progress: Progress,
 }
@@ -139,7 +138,7 @@ pub fn import(
 ) -> Result<Imported, ImportError> {
     let mut scan = scan::scan(dir)?;
     let progress = read::read_files(store, &mut scan.files, options, recall, record, progress)?;
-    let nothing: HashMap<NodeId, Vec<u8>> = HashMap::new();
+    let nothing = NodeMap::new();
     let mut stage = Stage::new(&nothing);
     let root = write_dir(&mut stage, scan.root, &scan.files);
     Ok(Imported { root, nodes: stage.into_new_nodes(), progress })

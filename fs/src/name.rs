@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 /// Longest name in bytes: what ext4, xfs and NFS allow.
 pub const NAME_MAX_BYTES: usize = 255;
-/// Longest path in bytes, below Linux's PATH_MAX with room for a mount point before it.
+/// Longest path in bytes, below Linux's `PATH_MAX` with room for a mount point before it.
 pub const PATH_MAX_BYTES: usize = 3072;
 /// Deepest path in components; composes stay under 12.
 pub const DEPTH_MAX: usize = 64;

@@ -116,6 +116,9 @@ pub struct Chunk {
     pub id: NodeId,
 }
 
+/// Encoded nodes by name.
+pub type NodeMap = HashMap<NodeId, Vec<u8>>;
+
 /// Why a node cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -155,7 +158,7 @@ impl<N: Nodes + ?Sized> Nodes for &N {
     }
 }
 
-impl Nodes for HashMap<NodeId, Vec<u8>> {
+impl Nodes for NodeMap {
     fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError> {
         let bytes = self.get(&id).ok_or(NodeError::Missing { id })?;
         Node::verified(id, bytes).map(Arc::new)
@@ -176,7 +179,7 @@ impl Node {
 /// New nodes on top of those already kept: what an edit writes, and what a commit then stores.
 pub struct Stage<'a> {
     base: &'a dyn Nodes,
-    new: HashMap<NodeId, Vec<u8>>,
+    new: NodeMap,
 }
 
 impl std::fmt::Debug for Stage<'_> {
@@ -198,7 +201,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Adds nodes that were written elsewhere.
-    pub fn adopt(&mut self, nodes: HashMap<NodeId, Vec<u8>>) {
+    pub fn adopt(&mut self, nodes: NodeMap) {
         if self.new.is_empty() {
             self.new = nodes;
         } else {
@@ -207,7 +210,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The nodes written here, by name. Some may be kept in the base already.
-    pub fn into_new_nodes(self) -> HashMap<NodeId, Vec<u8>> {
+    pub fn into_new_nodes(self) -> NodeMap {
         self.new
     }
 
@@ -306,7 +309,7 @@ pub fn resolve(
 
 /// The blobs that the leaves among `nodes` name, sorted, each once: what must be stored before these nodes
 /// may be committed.
-pub fn blobs_of(nodes: &HashMap<NodeId, Vec<u8>>) -> Result<Vec<BlobId>, NodeError> {
+pub fn blobs_of(nodes: &NodeMap) -> Result<Vec<BlobId>, NodeError> {
     let mut blobs = Vec::new();
     for id in nodes.keys() {
         if let Node::Leaf(entries) = &*nodes.node(*id)? {

@@ -37,7 +37,7 @@ pub use upstreams::Upstream;
 /// The first SQLite without the bug that can corrupt a WAL database which several processes write.
 const SQLITE_NEEDED: i32 = 3_051_003;
 /// How long a writer waits for another one. A commit takes milliseconds; a large import, seconds.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Why the catalogue cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]

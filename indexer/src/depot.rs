@@ -1,14 +1,13 @@
 //! A store with its catalogue: what every verb works on.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use cfs_fs::digest::{BlobId, NodeId};
+use cfs_fs::digest::BlobId;
 use cfs_fs::edit::{EditError, empty_dir, graft};
 use cfs_fs::import::{Recall, Stamp};
 use cfs_fs::name::TreePath;
 use cfs_fs::store::{Store, StoreError};
-use cfs_fs::tree::{Item, Stage};
+use cfs_fs::tree::{Item, NodeMap, Stage};
 
 use crate::catalogue::{Catalogue, CatalogueError, Current, HostFiles};
 
@@ -66,6 +65,9 @@ impl Recall for LiveFiles<'_> {
     }
 }
 
+/// A new top directory with the nodes that may be new.
+pub type Placed = (Item, NodeMap);
+
 /// Puts `item` at `path` of what a ref names now (an empty directory for a new ref) and returns the new top
 /// with the nodes that may be new; `nodes` are those of the item. `None` when nothing changes. `now` is in
 /// seconds.
@@ -74,9 +76,9 @@ pub fn place(
     current: Option<&Current>,
     path: &TreePath,
     item: &Item,
-    nodes: HashMap<NodeId, Vec<u8>>,
+    nodes: NodeMap,
     now: i64,
-) -> Result<Option<(Item, HashMap<NodeId, Vec<u8>>)>, EditError> {
+) -> Result<Option<Placed>, EditError> {
     let mut stage = Stage::new(catalogue);
     stage.adopt(nodes);
     let old = current.map(|current| current.snapshot.root_item());

@@ -4,12 +4,11 @@
 //! promotion moves pointers, so its cost follows the difference and never the size.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 
 use cfs_fs::diff::{Change, Summary, diff};
-use cfs_fs::digest::{NodeId, SnapshotId};
+use cfs_fs::digest::SnapshotId;
 use cfs_fs::edit::{EditError, overlay};
-use cfs_fs::tree::{Dir, Item, Kind, NodeError, Stage, resolve};
+use cfs_fs::tree::{Dir, Item, Kind, NodeError, NodeMap, Stage, resolve};
 
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
 use crate::depot::{Depot, place};
@@ -69,7 +68,7 @@ pub struct Plan {
     /// What it will be.
     pub new: Item,
     /// The nodes of `new` that may be new.
-    nodes: HashMap<NodeId, Vec<u8>>,
+    nodes: NodeMap,
 }
 
 impl Plan {

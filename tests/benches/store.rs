@@ -1,1 +1,2 @@
+//! Placeholder until the store benchmark below is written.
 fn main() {}

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::diff::{Change, diff};
 use crate::digest::{BlobId, NodeId};
-use crate::tree::resolve;
+use crate::tree::{Dir, resolve};
 use crate::walk::walk;
 
 type Model = BTreeMap<String, Item>;
@@ -95,7 +95,7 @@ proptest! {
         let mut stage = Stage::new(&base);
         let (a, b) = (build_model(&mut stage, &old), build_model(&mut stage, &new));
         prop_assert_eq!(files(&stage, &a), old.clone());
-        prop_assert_eq!(dir_of(&a).sums.files as usize, old.len());
+        prop_assert_eq!(dir_of(&a).sums.files, old.len() as u64);
 
         let mut union = old.clone();
         union.extend(new.clone());

@@ -99,13 +99,13 @@ fn read_unknown(
             scope.spawn(move || reader.run(&sender));
         }
         drop(sender);
-        let published = publish(publisher, &receiver, options, progress, report);
-        if published.is_err() {
+        let result = publish(publisher, &receiver, options, progress, report);
+        if result.is_err() {
             // Readers stop at the next file; those waiting for the queue are woken by its end.
             stop.store(true, Ordering::Relaxed);
         }
         drop(receiver);
-        published
+        result
     })?;
     for Done { index, stamp, executable, blob, .. } in done {
         let file = &mut files[index];

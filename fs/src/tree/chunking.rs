@@ -15,7 +15,7 @@ const CHUNK_MAX: usize = 256;
 const BOUNDARY_MASK: u64 = 63;
 
 /// Cuts `elements` into chunks, each non-empty.
-pub(super) fn chunks<'a, T>(elements: &'a [T], name: impl Fn(&T) -> &Name) -> impl Iterator<Item = &'a [T]> {
+pub(super) fn chunks<T>(elements: &[T], name: impl Fn(&T) -> &Name) -> impl Iterator<Item = &[T]> {
     let mut rest = elements;
     std::iter::from_fn(move || {
         if rest.is_empty() {

@@ -81,11 +81,14 @@ impl<'a> Writer<'a> {
 
     /// Unsigned LEB128.
     fn number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes.push((value & 0x7f) as u8 | 0x80);
+        loop {
+            let low = value.to_le_bytes()[0] & 0x7f;
             value >>= 7;
+            if value == 0 {
+                return self.bytes.push(low);
+            }
+            self.bytes.push(low | 0x80);
         }
-        self.bytes.push(value as u8);
     }
 
     /// Zigzag, then unsigned.

@@ -10,7 +10,7 @@ fn file(name: &str, content: u64) -> Entry {
             kind: Kind::File {
                 blob: BlobId::of(&content.to_le_bytes()),
                 size_bytes: content,
-                executable: content % 7 == 0,
+                executable: content.is_multiple_of(7),
             },
         },
     }

@@ -4,12 +4,12 @@
 //! and the reflog's entry are durable together, and every blob that the new nodes name was live in that
 //! very transaction. After a crash there is the old state or the new one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use cfs_fs::digest::{NodeId, SnapshotId};
 use cfs_fs::store::Store;
 use cfs_fs::store::lease::Lease;
-use cfs_fs::tree::{Item, Kind, blobs_of};
+use cfs_fs::tree::{Item, Kind, NodeMap, blobs_of};
 
 use super::reflog::{self, Move};
 use super::refs::{self, Ref, Target};
@@ -48,7 +48,7 @@ pub struct Draft {
     /// The top directory.
     pub root: Item,
     /// The nodes that may be new.
-    pub nodes: HashMap<NodeId, Vec<u8>>,
+    pub nodes: NodeMap,
     /// Parents besides the ref's current snapshot.
     pub parents: Vec<SnapshotId>,
     /// See [`Snapshot::meta`].

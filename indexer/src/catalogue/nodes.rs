@@ -1,10 +1,9 @@
 //! Nodes: the packed pieces of directories, by name.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use cfs_fs::digest::NodeId;
-use cfs_fs::tree::{Node, NodeError, Nodes};
+use cfs_fs::tree::{Node, NodeError, NodeMap, Nodes};
 use rusqlite::OptionalExtension;
 
 use super::{Catalogue, CatalogueError, Tx};
@@ -25,10 +24,7 @@ impl Nodes for Catalogue {
 
 impl Catalogue {
     /// Drops from `nodes` those that the catalogue has.
-    pub(super) fn retain_unknown_nodes(
-        &self,
-        nodes: &mut HashMap<NodeId, Vec<u8>>,
-    ) -> Result<(), CatalogueError> {
+    pub(super) fn retain_unknown_nodes(&self, nodes: &mut NodeMap) -> Result<(), CatalogueError> {
         self.read("look for nodes", |connection| {
             let mut statement = connection.prepare_cached("SELECT 1 FROM nodes WHERE hash = ?")?;
             let mut known = Vec::new();
@@ -37,9 +33,9 @@ impl Catalogue {
                     known.push(*id);
                 }
             }
-            known.iter().for_each(|id| {
-                nodes.remove(id);
-            });
+            for id in known {
+                nodes.remove(&id);
+            }
             Ok(())
         })
     }

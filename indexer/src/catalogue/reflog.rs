@@ -100,7 +100,7 @@ impl Catalogue {
 
 /// Appends one move.
 pub(super) fn append(tx: &Tx<'_>, moved: &Move<'_>) -> Result<(), CatalogueError> {
-    let last: Option<(u64, [u8; 32])> = tx.run(|connection| last(connection))?;
+    let last: Option<(u64, [u8; 32])> = tx.run(last)?;
     let (number, previous) = last.map_or((1, [0; 32]), |(number, entry)| (number + 1, entry));
     let entry = LogEntry {
         number,

@@ -106,7 +106,7 @@ fn of_two_movers_nobody_is_lost() {
             let depot = Depot::open(depot.store.root()).unwrap();
             let production = production.clone();
             scope.spawn(move || {
-                (0..5).for_each(|n| drop(commit(&depot, &production, &format!("{thread} {n}"), 9)))
+                (0..5).for_each(|n| drop(commit(&depot, &production, &format!("{thread} {n}"), 9)));
             });
         }
     });
@@ -205,7 +205,7 @@ fn digests_find_only_live_blobs() {
     let blob = BlobId::of(b"content");
     let checksum = Checksum::new(Algorithm::Sha256, &[7; 32]).unwrap();
     assert_eq!(depot.catalogue.blob_by_checksum(&checksum).unwrap(), None);
-    depot.catalogue.record_blobs([(blob, 7, &[checksum.clone()][..])]).unwrap();
+    depot.catalogue.record_blobs([(blob, 7, &[checksum][..])]).unwrap();
     assert_eq!(depot.catalogue.blob_by_checksum(&checksum).unwrap(), Some((blob, 7)));
     let other = Checksum::new(Algorithm::Sha512, &[7; 64]).unwrap();
     assert_eq!(depot.catalogue.blob_by_checksum(&other).unwrap(), None);

@@ -1,0 +1,87 @@
+//! The verbs, one file each. A command never calls another one; what they share is a library's.
+
+use cfs_fs::digest::SnapshotId;
+use cfs_fs::tree::{Item, resolve};
+use cfs_indexer::depot::Depot;
+use cfs_indexer::revision::RevPath;
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::report::{CommandError, Kind};
+
+mod cat;
+mod checkout;
+mod completions;
+mod diff;
+mod import;
+mod init;
+mod link;
+mod log;
+mod ls;
+mod promote;
+mod refs;
+mod rollback;
+mod show;
+mod stats;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new, empty store.
+    Init(init::Args),
+    /// Make a host directory a path of a new snapshot of a ref.
+    Import(import::Args),
+    /// Write a tree to a plain directory.
+    Checkout(checkout::Args),
+    /// Make a tree of one ref a path of another, atomically.
+    Promote(promote::Args),
+    /// Give a ref the tree it had before.
+    Rollback(rollback::Args),
+    /// Make a ref symbolic: another name for a ref, such as latest-Rocky-9.
+    Link(link::Args),
+    /// List the refs.
+    Refs(refs::Args),
+    /// Show how a ref has moved.
+    Log(log::Args),
+    /// Show a snapshot's record.
+    Show(show::Args),
+    /// List a directory of a snapshot.
+    Ls(ls::Args),
+    /// Print a file of a snapshot.
+    Cat(cat::Args),
+    /// Show what differs between two trees.
+    Diff(diff::Args),
+    /// Count what is stored.
+    Stats(stats::Args),
+    /// Print a completion script for a shell.
+    Completions(completions::Args),
+}
+
+/// Runs one verb.
+pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> {
+    match command {
+        Command::Init(args) => init::run(&args, context),
+        Command::Import(args) => import::run(&args, context),
+        Command::Checkout(args) => checkout::run(&args, context),
+        Command::Promote(args) => promote::run(&args, context),
+        Command::Rollback(args) => rollback::run(&args, context),
+        Command::Link(args) => link::run(&args, context),
+        Command::Refs(args) => refs::run(&args, context),
+        Command::Log(args) => log::run(&args, context),
+        Command::Show(args) => show::run(&args, context),
+        Command::Ls(args) => ls::run(&args, context),
+        Command::Cat(args) => cat::run(&args, context),
+        Command::Diff(args) => diff::run(&args, context),
+        Command::Stats(args) => stats::run(&args, context),
+        Command::Completions(args) => completions::run(&args, context),
+    }
+}
+
+/// Returns what stands at `place`, with its snapshot.
+fn find(depot: &Depot, place: &RevPath) -> Result<(SnapshotId, Item), CommandError> {
+    let (id, snapshot) = depot.catalogue.resolve(&place.revision)?;
+    match resolve(&depot.catalogue, &snapshot.root_item(), &place.path)? {
+        Some(item) => Ok((id, item)),
+        None => Err(CommandError::new(Kind::Failed, format!("{place}: there is no such path"))),
+    }
+}

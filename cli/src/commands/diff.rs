@@ -1,0 +1,84 @@
+//! `cfs diff`
+
+use cfs_fs::diff::{Change, Summary, diff};
+use cfs_fs::tree::{Dir, Kind};
+use cfs_indexer::depot::Depot;
+use cfs_indexer::revision::RevPath;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::output::{count, size};
+use crate::report::{self, CommandError};
+
+/// Shows what differs between two trees: A added, R removed, C changed. Exit status 1 when anything does.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The old tree.
+    #[arg(value_name = "REV[:PATH]")]
+    old: RevPath,
+
+    /// The new tree.
+    #[arg(value_name = "REV[:PATH]")]
+    new: RevPath,
+
+    /// Print counts instead of paths.
+    #[arg(long)]
+    stat: bool,
+}
+
+/// Runs `cfs diff`.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    let depot = context.depot()?;
+    let (old, new) = (dir(&depot, &args.old)?, dir(&depot, &args.new)?);
+    let mut summary = Summary::default();
+    diff(&depot.catalogue, old, new, &mut |path, change| {
+        summary.add(&change);
+        if args.stat {
+            return Ok(());
+        }
+        print_change(context, path, &change)
+    })?;
+    if args.stat {
+        context.output.result(summary_text(&summary), &summary_json(&summary))?;
+    }
+    if summary.is_empty() { Ok(()) } else { Err(CommandError::answered_no()) }
+}
+
+fn dir(depot: &Depot, place: &RevPath) -> Result<Dir, CommandError> {
+    match super::find(depot, place)?.1.kind {
+        Kind::Dir(dir) => Ok(dir),
+        _ => Err(CommandError::new(report::Kind::Failed, format!("{place}: is not a directory"))),
+    }
+}
+
+/// Prints one difference.
+pub(super) fn print_change(
+    context: &Context<'_>,
+    path: &str,
+    change: &Change<'_>,
+) -> Result<(), CommandError> {
+    let (letter, word, item) = match change {
+        Change::Added(item) => ('A', "added", item),
+        Change::Removed(item) => ('R', "removed", item),
+        Change::Changed(_, item) => ('C', "changed", item),
+    };
+    let slash = if matches!(item.kind, Kind::Dir(_)) { "/" } else { "" };
+    context.output.result(format_args!("{letter} {path}{slash}"), &json!({ "change": word, "path": path }))
+}
+
+/// Counts for people.
+pub(super) fn summary_text(summary: &Summary) -> String {
+    let parts = [("added", summary.added), ("removed", summary.removed), ("changed", summary.changed)];
+    let parts = parts.map(|(word, sums)| {
+        format!("{} {word} ({})", count(sums.files + sums.dirs + sums.symlinks), size(sums.bytes))
+    });
+    parts.join(", ")
+}
+
+/// Counts for programs.
+pub(super) fn summary_json(summary: &Summary) -> serde_json::Value {
+    let value = |sums: cfs_fs::tree::Sums| json!({ "files": sums.files, "dirs": sums.dirs, "symlinks": sums.symlinks, "bytes": sums.bytes });
+    json!({
+        "added": value(summary.added), "removed": value(summary.removed), "changed": value(summary.changed),
+    })
+}

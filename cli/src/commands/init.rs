@@ -1,0 +1,20 @@
+//! `cfs init`
+
+use cfs_indexer::depot::Depot;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::report::CommandError;
+
+/// Makes the store that --store names; the directory must be absent or empty.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs `cfs init`.
+pub fn run(_: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    let depot = Depot::create(&context.settings.store)?;
+    let root = depot.store.root();
+    context
+        .output
+        .result(format_args!("made an empty store in {}", root.display()), &json!({ "store": root }))
+}

@@ -1,0 +1,58 @@
+//! `cfs show`
+
+use cfs_indexer::revision::Revision;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::output::{count, size, time};
+use crate::report::CommandError;
+
+/// Shows a snapshot's record: what it holds, and where it comes from.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The snapshot.
+    #[arg(value_name = "REV")]
+    revision: Revision,
+}
+
+/// Runs `cfs show`.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    let (id, snapshot) = context.depot()?.catalogue.resolve(&args.revision)?;
+    let sums = snapshot.root.sums;
+    let parents: Vec<String> = snapshot.parents.iter().map(ToString::to_string).collect();
+    if context.output.is_json() {
+        return context.output.json(&json!({
+            "snapshot": id.to_string(),
+            "root": snapshot.root.id.to_string(),
+            "created": time(snapshot.created),
+            "creator": snapshot.creator,
+            "tool": snapshot.tool,
+            "parents": parents,
+            "files": sums.files,
+            "dirs": sums.dirs,
+            "symlinks": sums.symlinks,
+            "bytes": sums.bytes,
+            "meta": snapshot.meta,
+            "message": snapshot.message,
+        }));
+    }
+    let line =
+        |key: &str, value: &dyn std::fmt::Display| context.output.line(format_args!("{key:10}{value}"));
+    line("snapshot", &id)?;
+    line("root", &snapshot.root.id)?;
+    line("created", &time(snapshot.created))?;
+    line("creator", &format_args!("{} with {}", snapshot.creator, snapshot.tool))?;
+    parents.iter().try_for_each(|parent| line("parent", parent))?;
+    line(
+        "content",
+        &format_args!(
+            "{} files, {} directories, {} symlinks, {}",
+            count(sums.files),
+            count(sums.dirs),
+            count(sums.symlinks),
+            size(sums.bytes)
+        ),
+    )?;
+    snapshot.meta.iter().try_for_each(|(key, value)| line("meta", &format_args!("{key} = {value}")))?;
+    if snapshot.message.is_empty() { Ok(()) } else { line("message", &snapshot.message) }
+}

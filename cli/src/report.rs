@@ -1,0 +1,238 @@
+//! The one error of all commands: what went wrong, the exit status, and what to do about it.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use cfs_fs::checkout::CheckoutError;
+use cfs_fs::edit::EditError;
+use cfs_fs::import::ImportError;
+use cfs_fs::store::StoreError;
+use cfs_fs::tree::NodeError;
+use cfs_indexer::catalogue::CatalogueError;
+use cfs_indexer::import::ImportDirError;
+use cfs_indexer::promote::PromoteError;
+use cfs_indexer::rollback::RollbackError;
+
+use crate::output::Output;
+
+/// Which exit status an error means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 0: whoever read the output has gone.
+    BrokenPipe,
+    /// 1: the answer is no.
+    No,
+    /// 2: wrong usage.
+    Usage,
+    /// 3: failed.
+    Failed,
+    /// 4: the store is damaged.
+    Damaged,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub struct CommandError {
+    /// The exit status.
+    pub kind: Kind,
+    /// What went wrong; `None` when the output has said it.
+    pub error: Option<Box<dyn Error + Send + Sync>>,
+    /// More lines of it, such as everything that failed.
+    pub details: Vec<String>,
+    /// What the user can do.
+    pub hints: Vec<String>,
+}
+
+impl CommandError {
+    /// An error with the given exit status.
+    pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, error: Some(error.into()), details: Vec::new(), hints: Vec::new() }
+    }
+
+    /// The answer is no, and has been printed.
+    pub fn answered_no() -> Self {
+        Self { kind: Kind::No, error: None, details: Vec::new(), hints: Vec::new() }
+    }
+
+    /// Wrong usage.
+    pub fn usage(message: String) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// A file operation of the command itself failed.
+    pub fn io(verb: &str, path: &Path, error: std::io::Error) -> Self {
+        Self::new(Kind::Failed, format!("{}: cannot {verb}: {error}", path.display()))
+    }
+
+    /// Standard output failed; a closed pipe is no error.
+    pub fn stdout(error: std::io::Error) -> Self {
+        let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
+        Self::new(if closed { Kind::BrokenPipe } else { Kind::Failed }, format!("standard output: {error}"))
+    }
+
+    /// Adds what the user can do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Prints the error and returns the exit status.
+    pub fn report(self, output: &Output) -> ExitCode {
+        if self.kind != Kind::BrokenPipe {
+            // What was printed before the error still counts; a failure of that would hide the error.
+            let _ = output.finish();
+            if let Some(text) = self.text(output.is_json()) {
+                output.error(text);
+            }
+        }
+        ExitCode::from(match self.kind {
+            Kind::BrokenPipe => 0,
+            Kind::No => 1,
+            Kind::Usage => 2,
+            Kind::Failed => 3,
+            Kind::Damaged => 4,
+        })
+    }
+
+    fn text(&self, json: bool) -> Option<String> {
+        let error = self.error.as_ref()?;
+        let mut causes = vec![error.to_string()];
+        let mut next = error.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if causes.last() != Some(&text) {
+                causes.push(text);
+            }
+            next = cause.source();
+        }
+        let message = causes.join(": ");
+        if json {
+            let value = serde_json::json!({
+                "error": message, "details": self.details, "hints": self.hints,
+            });
+            return Some(value.to_string());
+        }
+        let mut text = format!("error: {message}");
+        // Writing to a String cannot fail.
+        self.details.iter().for_each(|detail| drop(write!(text, "\n  {detail}")));
+        self.hints.iter().for_each(|hint| drop(write!(text, "\nhint: {hint}")));
+        Some(text)
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::Missing { .. } | StoreError::Damaged { .. } => Kind::Damaged,
+            _ => Kind::Failed,
+        };
+        let hint = match &error {
+            StoreError::NotAStore { .. } => Some("make one with `cfs init`, or name another with --store"),
+            _ => None,
+        };
+        let mut error = Self::new(kind, error);
+        error.hints.extend(hint.map(str::to_owned));
+        error
+    }
+}
+
+impl From<NodeError> for CommandError {
+    fn from(error: NodeError) -> Self {
+        let kind = match &error {
+            NodeError::Backend { .. } => Kind::Failed,
+            NodeError::Missing { .. } | NodeError::Damaged { .. } => Kind::Damaged,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<CatalogueError> for CommandError {
+    fn from(error: CatalogueError) -> Self {
+        match error {
+            CatalogueError::Store(error) => error.into(),
+            CatalogueError::Node(error) => error.into(),
+            error @ (CatalogueError::Damaged { .. } | CatalogueError::MissingBlob { .. }) => {
+                Self::new(Kind::Damaged, error)
+            }
+            error @ CatalogueError::NoSuchRef { .. } => {
+                Self::new(Kind::Failed, error).hint("`cfs refs` lists the refs")
+            }
+            error @ CatalogueError::Symbolic { .. } => {
+                Self::new(Kind::No, error).hint("name the ref itself, or move the link with `cfs link`")
+            }
+            error @ (CatalogueError::RefConflict { .. } | CatalogueError::NotSymbolic { .. }) => {
+                Self::new(Kind::No, error)
+            }
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<EditError> for CommandError {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Node(error) => error.into(),
+            error => Self::new(Kind::No, error),
+        }
+    }
+}
+
+impl From<ImportError> for CommandError {
+    fn from(error: ImportError) -> Self {
+        let details = match &error {
+            ImportError::Refused { refusals, .. } => {
+                refusals.iter().map(|refusal| format!("{:?} {}", refusal.path, refusal.reason)).collect()
+            }
+            _ => Vec::new(),
+        };
+        match error {
+            ImportError::Store(error) => error.into(),
+            error @ ImportError::Refused { .. } => Self { details, ..Self::new(Kind::No, error) },
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<ImportDirError> for CommandError {
+    fn from(error: ImportDirError) -> Self {
+        match error {
+            ImportDirError::Import(error) => error.into(),
+            ImportDirError::Edit(error) => error.into(),
+            ImportDirError::Catalogue(error) => error.into(),
+        }
+    }
+}
+
+impl From<CheckoutError> for CommandError {
+    fn from(error: CheckoutError) -> Self {
+        match error {
+            CheckoutError::Node(error) => error.into(),
+            error @ CheckoutError::Blob {
+                source: StoreError::Missing { .. } | StoreError::Damaged { .. },
+                ..
+            } => Self::new(Kind::Damaged, error),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<PromoteError> for CommandError {
+    fn from(error: PromoteError) -> Self {
+        match error {
+            PromoteError::Edit(error) => error.into(),
+            PromoteError::Catalogue(error) => error.into(),
+            error => Self::new(Kind::No, error),
+        }
+    }
+}
+
+impl From<RollbackError> for CommandError {
+    fn from(error: RollbackError) -> Self {
+        match error {
+            RollbackError::Catalogue(error) => error.into(),
+            error => Self::new(Kind::No, error),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Every verb, seen from outside: what it prints, what it does, its exit status.
+
+mod history;
+mod trees;
