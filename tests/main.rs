@@ -1,8 +1,17 @@
 //! The integration tests: the `cfs` binary, the mount, and real clients, seen from outside.
 //!
 //! - `commands`: every verb, its messages and exit statuses.
+//! - `guide`, `cli_reference`: the documents say what the program does.
 //! - `tidy`: the code and the documents against the rules of the house.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test stops where it cannot go on, and says why it is skipped"
+)]
+
+mod cli_reference;
 mod commands;
+mod guide;
 mod harness;
 mod tidy;

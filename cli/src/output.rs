@@ -73,12 +73,6 @@ impl Output {
         }
     }
 
-    /// Prints an error on standard error, whatever the flags.
-    #[expect(clippy::print_stderr, reason = "the one place that talks")]
-    pub fn error(&self, text: impl Display) {
-        eprintln!("{text}");
-    }
-
     /// Flushes standard output; the last thing a command does.
     pub fn finish(&self) -> Result<(), CommandError> {
         self.stdout.borrow_mut().flush().map_err(CommandError::stdout)
@@ -98,6 +92,12 @@ impl Output {
     }
 }
 
+/// Prints an error on standard error, whatever the flags.
+#[expect(clippy::print_stderr, reason = "the one place that talks")]
+pub fn error(text: impl Display) {
+    eprintln!("{text}");
+}
+
 /// A time as people and programs read it: `2026-01-30T20:30:00Z`.
 pub fn time(second: i64) -> String {
     Timestamp::from_second(second).map_or_else(|_| format!("@{second}"), |time| time.to_string())
@@ -111,10 +111,4 @@ pub fn size(bytes: u64) -> impl Display {
 /// A count as people read it: `1,234,567`.
 pub fn count(number: u64) -> impl Display {
     indicatif::HumanCount(number)
-}
-
-/// A duration as people read it: `3.2 ms`.
-pub fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
 }

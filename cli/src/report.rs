@@ -1,7 +1,6 @@
 //! The one error of all commands: what went wrong, the exit status, and what to do about it.
 
 use std::error::Error;
-use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ use cfs_indexer::import::ImportDirError;
 use cfs_indexer::promote::PromoteError;
 use cfs_indexer::rollback::RollbackError;
 
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// Which exit status an error means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +61,13 @@ impl CommandError {
     }
 
     /// A file operation of the command itself failed.
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over")]
     pub fn io(verb: &str, path: &Path, error: std::io::Error) -> Self {
         Self::new(Kind::Failed, format!("{}: cannot {verb}: {error}", path.display()))
     }
 
     /// Standard output failed; a closed pipe is no error.
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over")]
     pub fn stdout(error: std::io::Error) -> Self {
         let closed = error.kind() == std::io::ErrorKind::BrokenPipe;
         Self::new(if closed { Kind::BrokenPipe } else { Kind::Failed }, format!("standard output: {error}"))
@@ -84,7 +85,7 @@ impl CommandError {
             // What was printed before the error still counts; a failure of that would hide the error.
             let _ = output.finish();
             if let Some(text) = self.text(output.is_json()) {
-                output.error(text);
+                output::error(text);
             }
         }
         ExitCode::from(match self.kind {
@@ -115,9 +116,8 @@ impl CommandError {
             return Some(value.to_string());
         }
         let mut text = format!("error: {message}");
-        // Writing to a String cannot fail.
-        self.details.iter().for_each(|detail| drop(write!(text, "\n  {detail}")));
-        self.hints.iter().for_each(|hint| drop(write!(text, "\nhint: {hint}")));
+        self.details.iter().for_each(|detail| text.extend(["\n  ", detail]));
+        self.hints.iter().for_each(|hint| text.extend(["\nhint: ", hint]));
         Some(text)
     }
 }
@@ -182,9 +182,12 @@ impl From<EditError> for CommandError {
 impl From<ImportError> for CommandError {
     fn from(error: ImportError) -> Self {
         let details = match &error {
-            ImportError::Refused { refusals, .. } => {
-                refusals.iter().map(|refusal| format!("{:?} {}", refusal.path, refusal.reason)).collect()
-            }
+            ImportError::Refused { refusals, .. } => refusals
+                .iter()
+                .map(|refusal| {
+                    format!("{} {}", refusal.path.display().to_string().escape_debug(), refusal.reason)
+                })
+                .collect(),
             _ => Vec::new(),
         };
         match error {
@@ -198,6 +201,7 @@ impl From<ImportError> for CommandError {
 impl From<ImportDirError> for CommandError {
     fn from(error: ImportDirError) -> Self {
         match error {
+            error @ ImportDirError::HoldsStore { .. } => Self::new(Kind::No, error),
             ImportDirError::Import(error) => error.into(),
             ImportDirError::Edit(error) => error.into(),
             ImportDirError::Catalogue(error) => error.into(),
@@ -232,7 +236,7 @@ impl From<RollbackError> for CommandError {
     fn from(error: RollbackError) -> Self {
         match error {
             RollbackError::Catalogue(error) => error.into(),
-            error => Self::new(Kind::No, error),
+            error @ RollbackError::Moved { .. } => Self::new(Kind::No, error),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Settings: flags, then the environment, then the configuration file, read once.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
@@ -17,11 +17,11 @@ const DEFAULT_STORE: &str = "/var/lib/cfs";
 #[derive(Debug, Args)]
 pub struct SettingsArgs {
     /// Directory of the store [default: /var/lib/cfs].
-    #[arg(long, global = true, env = "CFS_STORE", value_name = "DIR")]
+    #[arg(long, global = true, env = "CFS_STORE", hide_env_values = true, value_name = "DIR")]
     store: Option<PathBuf>,
 
     /// Configuration file [default: /etc/cfs/config.toml, if it exists].
-    #[arg(long, global = true, env = "CFS_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "CFS_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -45,20 +45,20 @@ impl Settings {
     /// Brings flags, environment and configuration together.
     pub fn load(args: &SettingsArgs) -> Result<Self, CommandError> {
         let config = match &args.config {
-            Some(path) => read_config(path.clone(), true)?,
-            None => read_config(DEFAULT_CONFIG.into(), false)?,
+            Some(path) => read_config(path, true)?,
+            None => read_config(Path::new(DEFAULT_CONFIG), false)?,
         };
         let store = args.store.clone().or(config.store).unwrap_or_else(|| DEFAULT_STORE.into());
         Ok(Self { store, actor: actor() })
     }
 }
 
-fn read_config(path: PathBuf, must_exist: bool) -> Result<ConfigFile, CommandError> {
-    let text = match fs::read_to_string(&path) {
+fn read_config(path: &Path, must_exist: bool) -> Result<ConfigFile, CommandError> {
+    let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
             return Ok(ConfigFile::default());
         }
-        read => read.map_err(|error| CommandError::io("read", &path, error))?,
+        read => read.map_err(|error| CommandError::io("read", path, error))?,
     };
     toml::from_str(&text).map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))
 }

@@ -220,6 +220,11 @@ impl Store {
         fs::rename(&temporary, &path).context("rename to", &path)?;
         sync_dir(&dir)
     }
+
+    /// Makes everything that was written to the store's file system durable.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        sync_file_system(&self.root)
+    }
 }
 
 /// Makes the names in a directory durable.

@@ -307,14 +307,14 @@ pub fn resolve(
     Ok(Some(item))
 }
 
-/// The blobs that the leaves among `nodes` name, sorted, each once: what must be stored before these nodes
-/// may be committed.
-pub fn blobs_of(nodes: &NodeMap) -> Result<Vec<BlobId>, NodeError> {
+/// The blobs that the leaves among `nodes` name, with their sizes, sorted, each once: what must be stored
+/// before these nodes may be committed.
+pub fn blobs_of(nodes: &NodeMap) -> Result<Vec<(BlobId, u64)>, NodeError> {
     let mut blobs = Vec::new();
     for id in nodes.keys() {
         if let Node::Leaf(entries) = &*nodes.node(*id)? {
             blobs.extend(entries.iter().filter_map(|entry| match entry.item.kind {
-                Kind::File { blob, .. } => Some(blob),
+                Kind::File { blob, size_bytes, .. } => Some((blob, size_bytes)),
                 _ => None,
             }));
         }

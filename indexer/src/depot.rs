@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use cfs_fs::digest::BlobId;
 use cfs_fs::edit::{EditError, empty_dir, graft};
-use cfs_fs::import::{Recall, Stamp};
 use cfs_fs::name::TreePath;
 use cfs_fs::store::{Store, StoreError};
 use cfs_fs::tree::{Item, NodeMap, Stage};
@@ -47,21 +45,6 @@ impl Depot {
     /// Opens the cache of imported host files.
     pub fn host_files(&self) -> Result<HostFiles, CatalogueError> {
         HostFiles::open(&self.store.root().join("cache.db"))
-    }
-}
-
-/// Remembers imported files whose blobs are still live.
-#[derive(Debug)]
-pub struct LiveFiles<'a> {
-    /// What was imported.
-    pub files: &'a HostFiles,
-    /// What is live.
-    pub catalogue: &'a Catalogue,
-}
-
-impl Recall for LiveFiles<'_> {
-    fn recall(&self, stamp: &Stamp) -> Option<BlobId> {
-        self.files.recall(stamp).filter(|id| self.catalogue.is_live(*id).unwrap_or(false))
     }
 }
 

@@ -1,19 +1,27 @@
 //! `import`: a host directory becomes a path of a new snapshot of a ref.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use cfs_fs::digest::BlobId;
 use cfs_fs::edit::EditError;
-use cfs_fs::import::{ImportError, Imported, Options, Progress, Stamp, import};
+use cfs_fs::import::{ImportError, Imported, Options, Progress, Recall, Stamp, import};
+use cfs_fs::store::Store;
 use cfs_fs::store::publish::Ready;
 
-use crate::catalogue::{CatalogueError, Draft, RefUpdate, Signer};
-use crate::depot::{Depot, LiveFiles, place};
+use crate::catalogue::{CatalogueError, Draft, HostFiles, RefUpdate, Signer};
+use crate::depot::{Depot, place};
 use crate::revision::RefPath;
 
 /// Why a directory was not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportDirError {
+    /// The store lies in the directory, or the directory in the store.
+    #[error("{}: holds the store itself", dir.display())]
+    HoldsStore {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The directory cannot be taken.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -38,10 +46,11 @@ pub fn import_dir(
 ) -> Result<(Progress, Option<RefUpdate>), ImportDirError> {
     // A symbolic ref cannot be imported into: say so before hours of reading.
     depot.catalogue.current(&target.name)?;
+    check_apart(dir, &depot.store)?;
     let files = depot.host_files()?;
-    let recall = LiveFiles { files: &files, catalogue: &depot.catalogue };
+    let recall = StoredFiles { files: &files, store: &depot.store };
     let record = Box::new(|batch: Vec<Ready<Option<Stamp>>>| {
-        depot.catalogue.record_blobs(batch.iter().map(|ready| (ready.id, ready.size_bytes, &[][..])))?;
+        // The blobs become live with the commit that names them.
         let stamps: Vec<_> = batch.iter().filter_map(|ready| Some((ready.tag?, ready.id))).collect();
         files.remember(&stamps)?;
         Ok(())
@@ -59,4 +68,26 @@ pub fn import_dir(
         }))
     })?;
     Ok((progress, update))
+}
+
+/// A store cannot be imported into itself: its files change while they are read.
+fn check_apart(dir: &Path, store: &Store) -> Result<(), ImportDirError> {
+    // Where a path cannot be resolved, the import itself says why.
+    let (Ok(dir), Ok(root)) = (dir.canonicalize(), store.root().canonicalize()) else { return Ok(()) };
+    if root.starts_with(&dir) || dir.starts_with(&root) {
+        return Err(ImportDirError::HoldsStore { dir });
+    }
+    Ok(())
+}
+
+/// Remembers imported files whose blobs are still in the store.
+struct StoredFiles<'a> {
+    files: &'a HostFiles,
+    store: &'a Store,
+}
+
+impl Recall for StoredFiles<'_> {
+    fn recall(&self, stamp: &Stamp) -> Option<BlobId> {
+        self.files.recall(stamp).filter(|id| self.store.has_blob(*id, stamp.size_bytes))
+    }
 }

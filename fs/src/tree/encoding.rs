@@ -9,10 +9,12 @@ use crate::name::Name;
 
 /// First byte of every node.
 const FORMAT: u8 = 1;
-const KIND_FILE: u8 = 0;
-const KIND_DIR: u8 = 1;
-const KIND_SYMLINK: u8 = 2;
-const FLAG_EXECUTABLE: u8 = 4;
+const KIND_FILE: u64 = 0;
+const KIND_EXECUTABLE: u64 = 1;
+const KIND_DIR: u64 = 2;
+const KIND_SYMLINK: u64 = 3;
+/// The kind shares a number with the length of the name's shared prefix.
+const KINDS: u64 = 4;
 /// Index nodes stand at most this high; 100^8 entries are more than a directory will have.
 const HEIGHT_MAX: u8 = 8;
 
@@ -22,13 +24,13 @@ pub(super) fn leaf(entries: &[Entry]) -> Vec<u8> {
     let mut previous_mtime = 0;
     for entry in entries {
         let Item { mtime, kind } = &entry.item;
-        out.bytes.push(match kind {
+        let kind_number = match kind {
             Kind::File { executable: false, .. } => KIND_FILE,
-            Kind::File { executable: true, .. } => KIND_FILE | FLAG_EXECUTABLE,
+            Kind::File { executable: true, .. } => KIND_EXECUTABLE,
             Kind::Dir(_) => KIND_DIR,
             Kind::Symlink { .. } => KIND_SYMLINK,
-        });
-        out.name(&entry.name);
+        };
+        out.name(kind_number, &entry.name);
         out.signed(mtime.wrapping_sub(previous_mtime));
         previous_mtime = *mtime;
         match kind {
@@ -52,7 +54,7 @@ pub(super) fn leaf(entries: &[Entry]) -> Vec<u8> {
 pub(super) fn index(height: u8, chunks: &[Chunk]) -> Vec<u8> {
     let mut out = Writer::new(height, chunks.len(), 64);
     for chunk in chunks {
-        out.name(&chunk.first);
+        out.name(KIND_DIR, &chunk.first);
         out.bytes.extend_from_slice(chunk.id.as_bytes());
     }
     out.bytes
@@ -103,10 +105,10 @@ impl<'a> Writer<'a> {
 
     /// What the name shares with the one before it, at both ends, is not written again: packages of one
     /// directory begin with their neighbour's name and end in `.el9.x86_64.rpm`.
-    fn name(&mut self, name: &'a Name) {
+    fn name(&mut self, kind: u64, name: &'a Name) {
         let name = name.as_str();
         let (prefix, suffix) = shared(self.previous_name.as_bytes(), name.as_bytes());
-        self.number(prefix as u64);
+        self.number(prefix as u64 * KINDS + kind);
         self.number(suffix as u64);
         let middle = &name.as_bytes()[prefix..name.len() - suffix];
         self.number(middle.len() as u64);
@@ -153,15 +155,13 @@ impl<'a> Reader<'a> {
         let mut entries = Vec::with_capacity(count.min(self.bytes.len() / 8 + 1));
         let mut mtime = 0_i64;
         for _ in 0..count {
-            let tag = self.byte()?;
-            let name = self.name()?;
+            let (kind, name) = self.name()?;
             mtime = mtime.wrapping_add(self.signed()?);
-            let kind = match tag {
+            let kind = match kind {
                 KIND_FILE => self.file(false)?,
-                0b100 => self.file(true)?,
+                KIND_EXECUTABLE => self.file(true)?,
                 KIND_DIR => Kind::Dir(self.dir()?),
-                KIND_SYMLINK => Kind::Symlink { target: self.text()?.into() },
-                _ => return Err("unknown kind".into()),
+                _ => Kind::Symlink { target: self.text()?.into() },
             };
             entries.push(Entry { name, item: Item { mtime, kind } });
         }
@@ -185,7 +185,14 @@ impl<'a> Reader<'a> {
     }
 
     fn chunks(&mut self, count: usize) -> Result<Vec<Chunk>, String> {
-        (0..count).map(|_| Ok(Chunk { first: self.name()?, id: NodeId::from(self.digest()?) })).collect()
+        let mut chunks = Vec::new();
+        for _ in 0..count {
+            match self.name()? {
+                (KIND_DIR, first) => chunks.push(Chunk { first, id: NodeId::from(self.digest()?) }),
+                _ => return Err("an index names something else than nodes".into()),
+            }
+        }
+        Ok(chunks)
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
@@ -233,8 +240,10 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(len)?).map_err(|_| "text is not UTF-8".into())
     }
 
-    fn name(&mut self) -> Result<Name, String> {
-        let (prefix, suffix, middle) = (self.length()?, self.length()?, self.length()?);
+    fn name(&mut self) -> Result<(u64, Name), String> {
+        let tag = self.number()?;
+        let prefix = usize::try_from(tag / KINDS).map_err(|_| "length too large")?;
+        let (suffix, middle) = (self.length()?, self.length()?);
         let middle = self.take(middle)?;
         let previous = &self.previous_name;
         let fits = prefix.checked_add(suffix).is_some_and(|shared| shared <= previous.len());
@@ -250,6 +259,6 @@ impl<'a> Reader<'a> {
         }
         let parsed = Name::new(&name).map_err(|e| e.to_string())?;
         self.previous_name = name;
-        Ok(parsed)
+        Ok((tag % KINDS, parsed))
     }
 }

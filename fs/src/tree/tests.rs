@@ -26,7 +26,7 @@ fn nothing() -> HashMap<NodeId, Vec<u8>> {
 
 #[test]
 fn a_directory_of_any_size_reads_back_and_finds_every_name() {
-    for count in [0, 1, 127, 128, 129, 1000, 20_000] {
+    for count in [0, 1, 255, 256, 257, 1000, 40_000] {
         let entries = packages(count);
         let base = nothing();
         let mut stage = Stage::new(&base);
@@ -56,7 +56,7 @@ fn one_change_in_ten_thousand_entries_writes_few_nodes() {
     after.write_dir(&changed);
     let before = before.into_new_nodes();
     let fresh = after.into_new_nodes().keys().filter(|id| !before.contains_key(id)).count();
-    assert!(before.len() > 80, "{} nodes", before.len());
+    assert!(before.len() > 50, "{} nodes", before.len());
     // One chunk each, perhaps the neighbour that the insertion pushed over a cut, and the index above them.
     assert!(fresh <= 6, "{fresh} fresh nodes");
 }

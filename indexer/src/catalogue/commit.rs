@@ -1,8 +1,10 @@
 //! Committing: a new snapshot becomes what a ref names, in one transaction.
 //!
 //! Always true: when [`Catalogue::update_ref`] returns, the snapshot's record, its new nodes, the ref's move
-//! and the reflog's entry are durable together, and every blob that the new nodes name was live in that
-//! very transaction. After a crash there is the old state or the new one.
+//! and the reflog's entry are durable together, and so is every blob that the new nodes name: it was live, or
+//! was found in the store, made durable and became live in that very transaction. Recorded there and sorted,
+//! a blob costs 43 bytes in the catalogue; recorded as it arrives it would cost 60. After a crash there is the
+//! old state or the new one.
 
 use std::collections::BTreeMap;
 
@@ -133,7 +135,7 @@ impl Catalogue {
             message,
         };
         self.retain_unknown_nodes(&mut nodes)?;
-        let blobs = blobs_of(&nodes)?;
+        let mut blobs = blobs_of(&nodes)?;
         let mut nodes: Vec<_> = nodes.into_iter().collect();
         nodes.sort_unstable_by_key(|(id, _)| *id);
         let id = snapshot.id();
@@ -150,9 +152,14 @@ impl Catalogue {
             if expected.is_none() {
                 refs::check_no_conflict(tx, name)?;
             }
-            if let Some(id) = objects::first_missing(tx, &blobs)? {
-                return Err(CatalogueError::MissingBlob { id });
+            objects::retain_unknown(tx, &mut blobs)?;
+            if let Some((id, _)) = blobs.iter().find(|(id, size)| !store.has_blob(*id, *size)) {
+                return Err(CatalogueError::MissingBlob { id: *id });
             }
+            if !blobs.is_empty() {
+                store.sync()?;
+            }
+            objects::insert(tx, blobs)?;
             nodes::insert(tx, &nodes)?;
             snapshots::insert(tx, id, &snapshot)?;
             let new = Target::Snapshot(id);

@@ -1,7 +1,7 @@
 //! What imported host files looked like, so that an unchanged one is not read again.
 //!
 //! Always true: this is a cache in a database of its own (`cache.db`). It may be deleted at any time; what it
-//! says of a file is used only while device, inode, size and both times are as recorded, and the blob is live.
+//! says of a file is used only while device, inode, size and both times are as recorded, and the blob is in the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

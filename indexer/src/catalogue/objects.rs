@@ -6,9 +6,6 @@ use rusqlite::OptionalExtension;
 use super::{Catalogue, CatalogueError, Tx};
 use crate::checksum::{Algorithm, Checksum};
 
-/// State of a blob that may be named by trees.
-const LIVE: i64 = 1;
-
 /// Sums over the whole catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
@@ -41,31 +38,22 @@ impl Catalogue {
             blobs.iter().flat_map(|(id, _, digests)| digests.iter().map(|digest| (digest, *id))).collect();
         aliases.sort_unstable_by_key(|(digest, _)| *digest);
         self.write("record blobs", |tx| {
-            insert(tx, &blobs)?;
+            insert(tx, blobs.iter().map(|(id, size, _)| (*id, *size)))?;
             insert_digests(tx, &aliases)
         })
     }
 
     /// Returns the blob whose bytes have this digest, and its size, when the store holds it.
     pub fn blob_by_checksum(&self, checksum: &Checksum) -> Result<Option<(BlobId, u64)>, CatalogueError> {
-        let key = (code(checksum.algorithm()), checksum.as_bytes(), LIVE);
+        let key = (code(checksum.algorithm()), checksum.as_bytes());
         self.read("look for a digest", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT hash, size FROM digests JOIN objects USING(hash)
-                 WHERE algorithm = ? AND digest = ? AND state = ?",
+                 WHERE algorithm = ? AND digest = ?",
             )?;
             statement
                 .query_row(key, |row| Ok((BlobId::from(row.get::<_, [u8; 32]>(0)?), row.get(1)?)))
                 .optional()
-        })
-    }
-
-    /// Whether the store holds the blob durably.
-    pub fn is_live(&self, id: BlobId) -> Result<bool, CatalogueError> {
-        self.read("look for a blob", |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT 1 FROM objects WHERE hash = ? AND state = ?")?;
-            statement.exists((id.as_bytes(), LIVE))
         })
     }
 
@@ -106,15 +94,16 @@ fn code(algorithm: Algorithm) -> u8 {
     }
 }
 
-fn insert(tx: &Tx<'_>, blobs: &[(BlobId, u64, &[Checksum])]) -> Result<(), CatalogueError> {
+/// Makes blobs (sorted) live.
+pub(super) fn insert(
+    tx: &Tx<'_>,
+    blobs: impl IntoIterator<Item = (BlobId, u64)>,
+) -> Result<(), CatalogueError> {
     tx.run(|connection| {
-        // A blob that was on its way out is wanted again.
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO objects(hash, size, state, epoch) VALUES (?, ?, ?, 0)
-             ON CONFLICT(hash) DO UPDATE SET state = excluded.state WHERE state <> excluded.state",
-        )?;
-        for (id, size, _) in blobs {
-            statement.execute((id.as_bytes(), size, LIVE))?;
+        let mut statement = connection
+            .prepare_cached("INSERT INTO objects(hash, size) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
+        for (id, size) in blobs {
+            statement.execute((id.as_bytes(), size))?;
         }
         Ok(())
     })
@@ -132,16 +121,18 @@ fn insert_digests(tx: &Tx<'_>, aliases: &[(&Checksum, BlobId)]) -> Result<(), Ca
     })
 }
 
-/// Returns the first of `blobs` (sorted) that is not live.
-pub(super) fn first_missing(tx: &Tx<'_>, blobs: &[BlobId]) -> Result<Option<BlobId>, CatalogueError> {
+/// Keeps of `blobs` (sorted) those that are not live.
+pub(super) fn retain_unknown(tx: &Tx<'_>, blobs: &mut Vec<(BlobId, u64)>) -> Result<(), CatalogueError> {
     tx.run(|connection| {
-        let mut statement =
-            connection.prepare_cached("SELECT 1 FROM objects WHERE hash = ? AND state = ?")?;
-        for id in blobs {
-            if !statement.exists((id.as_bytes(), LIVE))? {
-                return Ok(Some(*id));
+        let mut statement = connection.prepare_cached("SELECT 1 FROM objects WHERE hash = ?")?;
+        let mut failed = Ok(());
+        blobs.retain(|(id, _)| match statement.exists([id.as_bytes()]) {
+            Ok(known) => !known,
+            Err(error) => {
+                failed = Err(error);
+                true
             }
-        }
-        Ok(None)
+        });
+        failed
     })
 }

@@ -12,17 +12,17 @@ use super::{CatalogueError, connect, sqlite_error};
 
 /// "cfs1", so that `file` and people know what the database is.
 const APPLICATION_ID: i32 = 0x6366_7331;
-/// Several nodes fit a page, so little is lost at its end, and a small commit still writes little.
-const PAGE_BYTES: u32 = 16_384;
+/// A node larger than a page fills overflow pages to the last byte, so little is lost, and a small commit writes
+/// little. Measured on a million files: 95 bytes a file in all, 129 with 16 KiB and 102 with 32 KiB.
+const PAGE_BYTES: u32 = 8_192;
 
 /// The list of all migrations. Never change one that was released.
 const MIGRATIONS: &[&str] = &["
-    -- Blobs in the store. state: 1 live. epoch: when garbage collection last saw it wanted.
+    -- Live blobs: durable in the store, and named by a tree or a digest. There is a row for every distinct
+    -- file, so every byte of it counts.
     CREATE TABLE objects(
         hash BLOB PRIMARY KEY CHECK(length(hash) = 32),
-        size INTEGER NOT NULL,
-        state INTEGER NOT NULL,
-        epoch INTEGER NOT NULL
+        size INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 
     -- Other digests of live blobs; only digests that cfs computed itself.
