@@ -2,7 +2,8 @@
 //!
 //! Always true: only the directories on the way to a change are written again; everything else is shared by
 //! id. Times of directories follow one rule: a directory's own time moves only when one of its direct
-//! children comes, goes or changes, and a change below a child directory is that child's affair.
+//! children comes, goes or changes, then by at least a second; a change below a child directory is that
+//! child's affair.
 
 use std::collections::BTreeMap;
 
@@ -74,13 +75,13 @@ fn graft_at(
             entries.insert(index, Entry { name: Name::of_component(name), item: new });
         }
     }
-    let mtime = if same_name { mtime } else { now.max(mtime) };
+    let mtime = if same_name { mtime } else { now.max(mtime.saturating_add(1)) };
     Ok(Item { mtime, kind: Kind::Dir(stage.write_dir(&entries)) })
 }
 
 /// Returns `over` laid on `base`: everything of `over` as it is there, and whatever only `base` has. Where
 /// directories meet they are merged; where anything else meets, `over` wins. A merged directory that equals
-/// one side keeps that side's time; another gets `now`.
+/// one side keeps that side's time; another gets `now`, and in any case a later time than `base` had.
 pub fn overlay(stage: &mut Stage<'_>, base: &Item, over: &Item, now: i64) -> Result<Item, NodeError> {
     let (Kind::Dir(lower), Kind::Dir(upper)) = (&base.kind, &over.kind) else { return Ok(over.clone()) };
     if lower.id == upper.id {
@@ -103,7 +104,7 @@ pub fn overlay(stage: &mut Stage<'_>, base: &Item, over: &Item, now: i64) -> Res
     } else if dir.id == lower.id || !direct_change(&lower_entries, &entries) {
         base.mtime
     } else {
-        now.max(base.mtime).max(over.mtime)
+        now.max(base.mtime.saturating_add(1)).max(over.mtime)
     };
     Ok(Item { mtime, kind: Kind::Dir(dir) })
 }
