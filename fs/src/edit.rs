@@ -75,7 +75,7 @@ fn graft_at(
             entries.insert(index, Entry { name: Name::of_component(name), item: new });
         }
     }
-    let mtime = if same_name { mtime } else { now.max(mtime.saturating_add(1)) };
+    let mtime = if same_name || here.is_none() { mtime } else { now.max(mtime.saturating_add(1)) };
     Ok(Item { mtime, kind: Kind::Dir(stage.write_dir(&entries)) })
 }
 

@@ -5,6 +5,8 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
     reason = "a benchmark prints, and stops when it cannot go on"
 )]
 
