@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::digest::{BlobId, NodeId};
 use crate::name::{Name, TreePath};
 
+pub mod cache;
 mod chunking;
 mod encoding;
 
@@ -153,6 +154,12 @@ pub trait Nodes {
 }
 
 impl<N: Nodes + ?Sized> Nodes for &N {
+    fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError> {
+        (**self).node(id)
+    }
+}
+
+impl<N: Nodes + ?Sized> Nodes for Arc<N> {
     fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError> {
         (**self).node(id)
     }
