@@ -3,14 +3,19 @@
 //! - [`digest`]: names of content. [`name`]: names and paths in trees.
 //! - [`tree`]: directories as Merkle trees of packed nodes; [`walk`], [`diff`], [`edit`]: the verbs over them.
 //! - [`store`]: one immutable file per blob, and the order of writes that makes a crash harmless.
+//! - [`view`]: a read-only file system over refs and snapshots; [`fuse`] shows it through the kernel, [`mounts`]
+//!   knows what is mounted.
 //! - [`import`], [`checkout`]: from a host directory to a tree, and back.
 
 pub mod checkout;
 pub mod diff;
 pub mod digest;
 pub mod edit;
+pub mod fuse;
 pub mod import;
+pub mod mounts;
 pub mod name;
 pub mod store;
 pub mod tree;
+pub mod view;
 pub mod walk;

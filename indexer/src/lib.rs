@@ -3,6 +3,7 @@
 //! - [`catalogue`]: one SQLite database, the only room with SQL. [`snapshot`], [`refname`], [`revision`]: its
 //!   values. [`checksum`]: digests that others use.
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
+//! - [`views`]: what a mount asks of the catalogue.
 //! - [`import`], [`promote`], [`rollback`]: the verbs.
 
 pub mod catalogue;
@@ -14,3 +15,4 @@ pub mod refname;
 pub mod revision;
 pub mod rollback;
 pub mod snapshot;
+pub mod views;

@@ -1,0 +1,622 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::sync::RwLock;
+
+use proptest::prelude::*;
+
+use super::roots::Target;
+use super::*;
+use crate::digest::NodeId;
+use crate::edit::build;
+use crate::tree::{Node, Stage};
+
+/// Refs and snapshots in memory; a time is the number of the generation that was made then.
+#[derive(Default)]
+struct Map {
+    nodes: RwLock<HashMap<NodeId, Vec<u8>>>,
+    refs: RwLock<BTreeMap<TreePath, Vec<Target>>>,
+    snapshots: RwLock<BTreeMap<SnapshotId, Item>>,
+    lists: std::sync::atomic::AtomicUsize,
+}
+
+impl Nodes for Map {
+    fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError> {
+        self.nodes.read().unwrap().node(id)
+    }
+}
+
+impl Roots for Map {
+    fn find(&self, name: &TreePath) -> Result<Option<Target>, RootsError> {
+        Ok(self.refs.read().unwrap().get(name).and_then(|log| log.last().cloned()))
+    }
+
+    fn refs(&self) -> Result<Vec<(TreePath, Target)>, RootsError> {
+        let refs = self.refs.read().unwrap();
+        Ok(refs.iter().map(|(name, log)| (name.clone(), log.last().unwrap().clone())).collect())
+    }
+
+    fn snapshot(&self, id: SnapshotId) -> Result<Option<Item>, RootsError> {
+        Ok(self.snapshots.read().unwrap().get(&id).cloned())
+    }
+
+    fn snapshots(&self) -> Result<Vec<SnapshotId>, RootsError> {
+        self.lists.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(self.snapshots.read().unwrap().keys().copied().collect())
+    }
+
+    fn at(&self, name: &TreePath, time: i64) -> Result<Option<SnapshotId>, RootsError> {
+        let refs = self.refs.read().unwrap();
+        let log = refs.get(name).map_or(&[][..], |log| log);
+        let count = usize::try_from(time).unwrap_or(0).min(log.len());
+        Ok(log[..count].last().and_then(|target| match target {
+            Target::Snapshot { id, .. } => Some(*id),
+            Target::Symbolic(_) => None,
+        }))
+    }
+}
+
+/// A store in a temporary directory with refs in memory.
+struct World {
+    _dir: tempfile::TempDir,
+    store: Store,
+    map: Arc<Map>,
+}
+
+/// Paths with the content of the file there.
+type Files = BTreeMap<String, String>;
+
+fn path(text: &str) -> TreePath {
+    TreePath::new(text).unwrap()
+}
+
+fn files<const N: usize>(of: [(&str, &str); N]) -> Files {
+    of.into_iter().map(|(path, content)| (path.to_owned(), content.to_owned())).collect()
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
+        Self { _dir: dir, store, map: Arc::default() }
+    }
+
+    fn view(&self, options: Options) -> Kernel {
+        let view = View::new(Arc::clone(&self.map), Arc::clone(&self.map), self.store.clone(), options);
+        Kernel { view, lookups: RefCell::default() }
+    }
+
+    /// Makes a snapshot; a file whose content begins with `->` is a symlink.
+    fn snapshot(&self, files: &Files) -> SnapshotId {
+        let items = files.iter().map(|(at, content)| {
+            let kind = if let Some(target) = content.strip_prefix("->") {
+                Kind::Symlink { target: target.into() }
+            } else {
+                let blob = BlobId::of(content.as_bytes());
+                fs::write(self.store.blob_path(blob), content).unwrap();
+                let (size_bytes, executable) = (content.len() as u64, content.starts_with("#!"));
+                Kind::File { blob, size_bytes, executable }
+            };
+            (path(at), Item { mtime: 1_700_000_000, kind })
+        });
+        let nodes = self.map.nodes.read().unwrap().clone();
+        let mut stage = Stage::new(&nodes);
+        let root = build(&mut stage, items, &mut |_, _| 1_700_000_001).unwrap();
+        let Kind::Dir(dir) = root.kind else { panic!("{root:?}") };
+        let id = SnapshotId::of(dir.id.as_bytes());
+        let new = stage.into_new_nodes();
+        self.map.nodes.write().unwrap().extend(new);
+        self.map.snapshots.write().unwrap().insert(id, root);
+        id
+    }
+
+    fn point(&self, name: &str, target: Target) {
+        self.map.refs.write().unwrap().entry(path(name)).or_default().push(target);
+    }
+
+    /// Moves a ref to a snapshot of `files`.
+    fn flip(&self, name: &str, files: &Files) -> SnapshotId {
+        let id = self.snapshot(files);
+        self.point(name, Target::Snapshot { id, generation: 1 });
+        id
+    }
+}
+
+/// A view, asked as a kernel asks: it counts its lookups.
+struct Kernel {
+    view: View<Arc<Map>, Arc<Map>>,
+    lookups: RefCell<HashMap<Inode, u64>>,
+}
+
+impl std::ops::Deref for Kernel {
+    type Target = View<Arc<Map>, Arc<Map>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.view
+    }
+}
+
+impl Kernel {
+    fn count(&self, found: Found) {
+        *self.lookups.borrow_mut().entry(found.inode).or_default() += 1;
+    }
+
+    /// Takes all lookups back, except those of `kept`.
+    fn forget_all(&self, kept: &[Inode]) {
+        self.lookups.borrow_mut().retain(|inode, count| {
+            let keep = kept.contains(inode);
+            if !keep {
+                self.view.forget(*inode, *count);
+            }
+            keep
+        });
+    }
+
+    fn at(&self, from: Inode, path: &str) -> Option<Found> {
+        let mut found = None;
+        let mut here = from;
+        for name in path.split('/') {
+            match self.lookup(here, name.as_bytes()).unwrap() {
+                Answer::Found(next) => {
+                    self.count(next);
+                    (here, found) = (next.inode, Some(next));
+                }
+                Answer::Absent(_) => return None,
+            }
+        }
+        found
+    }
+
+    fn top(&self, path: &str) -> Option<Found> {
+        self.at(Inode::TOP, path)
+    }
+
+    fn lines(&self, handle: u64, plus: bool) -> Vec<(String, u64, FileKind)> {
+        let mut lines = Vec::new();
+        self.read_dir(handle, 0, plus, &mut |line| {
+            line.found.into_iter().for_each(|found| self.count(found));
+            lines.push((line.name.to_owned(), line.number, line.kind));
+            true
+        })
+        .unwrap();
+        lines
+    }
+
+    fn names(&self, dir: Inode) -> Vec<String> {
+        let (handle, _) = self.open_dir(dir).unwrap();
+        let names = self.lines(handle, false).into_iter().map(|(name, ..)| name);
+        let names = names.filter(|name| name != "." && name != "..").collect();
+        self.close_dir(handle);
+        names
+    }
+
+    fn content(&self, handle: u64) -> String {
+        let mut bytes = vec![0; 1 << 16];
+        let len = self.read(handle, 0, &mut bytes).unwrap();
+        String::from_utf8(bytes[..len].to_vec()).unwrap()
+    }
+
+    /// Everything below a directory, by lookups and listings only.
+    fn walk(&self, dir: Inode) -> Files {
+        let mut files = Files::new();
+        for name in self.names(dir) {
+            let found = self.at(dir, &name).unwrap();
+            match found.attributes.kind {
+                FileKind::Dir => {
+                    let below = self.walk(found.inode);
+                    files.extend(below.into_iter().map(|(at, content)| (format!("{name}/{at}"), content)));
+                }
+                FileKind::Symlink => {
+                    let target = self.read_link(found.inode).unwrap();
+                    files.insert(name, format!("->{target}"));
+                }
+                FileKind::File => {
+                    let handle = self.open_file(found.inode).unwrap();
+                    files.insert(name, self.content(handle));
+                    self.close_file(handle);
+                }
+            }
+        }
+        files
+    }
+}
+
+#[test]
+fn the_namespace_is_made_of_refs() {
+    let world = World::new();
+    let old = world.flip("staging", &files([("a", "1")]));
+    let new = world.flip("staging", &files([("a", "2")]));
+    let core = world.flip("sig/9/core", &files([("c", "core")]));
+    let compose = world.flip("compose/9/Rocky-9.7", &files([("r", "rocky")]));
+    world.point("compose/9/latest", Target::Symbolic(path("compose/9/Rocky-9.7")));
+    world.point("newest", Target::Symbolic(path("compose/9/latest")));
+    world.point("dangling", Target::Symbolic(path("nowhere")));
+    let view = world.view(Options::default());
+
+    assert_eq!(view.names(Inode::TOP), ["at", "compose", "current", "snapshots", "views"]);
+    let names = |at: &str| view.names(view.top(at).unwrap().inode);
+    assert_eq!(names("views"), ["dangling", "newest", "sig", "staging"]);
+    assert_eq!(names("views/sig"), ["9"]);
+    assert_eq!(names("views/sig/9"), ["core"]);
+    assert_eq!(names("views/sig/9/core"), ["c"]);
+    assert_eq!(names("compose"), ["9"]);
+    assert_eq!(names("compose/9"), ["Rocky-9.7", "latest"]);
+    assert_eq!(names("current"), ["newest", "sig", "staging"]);
+    assert_eq!(names("current/sig/9"), ["core"]);
+    assert_eq!(names("at"), ["dangling", "newest", "sig", "staging"]);
+    assert_eq!(names("at/sig/9/core"), [""; 0]);
+
+    let link = |at: &str| view.read_link(view.top(at).unwrap().inode).unwrap().into_string();
+    assert_eq!(link("compose/9/latest"), "Rocky-9.7");
+    assert_eq!(link("views/newest"), "../compose/9/latest");
+    assert_eq!(link("views/dangling"), "nowhere");
+    assert_eq!(link("current/staging"), format!("../snapshots/{new}"));
+    assert_eq!(link("current/newest"), format!("../snapshots/{compose}"));
+    assert_eq!(link("current/sig/9/core"), format!("../../../snapshots/{core}"));
+
+    let walk = |at: &str| view.walk(view.top(at).unwrap().inode);
+    assert_eq!(walk("views/staging"), files([("a", "2")]));
+    assert_eq!(walk(&format!("snapshots/{old}")), files([("a", "1")]));
+    assert_eq!(walk("at/staging/19700101T000001Z"), files([("a", "1")]));
+    assert_eq!(walk("at/staging/20260130T203000Z"), files([("a", "2")]));
+    assert_eq!(walk("at/newest/20260130T203000Z"), files([("r", "rocky")]));
+    for absent in [
+        "other",
+        "views/compose",
+        "views/nowhere",
+        "views/sig/8",
+        "compose/staging",
+        "current/dangling",
+        "at/staging/19700101T000000Z",
+        "at/staging/2026-01-30",
+        "at/dangling/20260130T203000Z",
+        "snapshots/0123",
+        "snapshots/0000000000000000000000000000000000000000000000000000000000000000",
+        "views/staging/b",
+        "views/staging/\n",
+    ] {
+        assert!(view.top(absent).is_none(), "{absent}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_found_without_listing_all() {
+    let world = World::new();
+    let id = world.flip("x", &files([("a", "1")]));
+    let view = world.view(Options::default());
+    assert!(view.top(&format!("snapshots/{id}/a")).is_some());
+    assert_eq!(world.map.lists.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(view.names(view.top("snapshots").unwrap().inode), [id.to_string()]);
+}
+
+#[test]
+fn names_of_refs_hold_for_a_moment_and_names_in_snapshots_forever() {
+    let world = World::new();
+    world.flip("sig/core", &files([("d/a", "1")]));
+    world.point("link", Target::Symbolic(path("sig/core")));
+    let view = world.view(Options::default());
+    for (at, holds) in [
+        ("views", Holds::Forever),
+        ("views/sig", Holds::Now),
+        ("views/sig/core", Holds::Now),
+        ("views/link", Holds::Now),
+        ("current/link", Holds::Now),
+        ("views/sig/core/d", Holds::Forever),
+        ("views/sig/core/d/a", Holds::Forever),
+    ] {
+        assert_eq!(view.top(at).unwrap().holds, holds, "{at}");
+    }
+    let absent = |at: &str| {
+        let (parent, name) = at.rsplit_once('/').unwrap();
+        view.lookup(view.top(parent).unwrap().inode, name.as_bytes()).unwrap()
+    };
+    assert_eq!(absent("views/none"), Answer::Absent(Holds::Now));
+    assert_eq!(absent("views/sig/core/none"), Answer::Absent(Holds::Forever));
+    let (handle, holds) = view.open_dir(view.top("views/sig/core").unwrap().inode).unwrap();
+    assert_eq!(holds, Holds::Forever);
+    view.close_dir(handle);
+    assert!(matches!(view.read_dir(handle, 0, true, &mut |_| true), Err(ViewError::UnknownHandle(_))));
+}
+
+#[test]
+fn attributes_are_those_of_the_tree() {
+    let world = World::new();
+    let tree = files([("run", "#! /bin/sh"), ("data", "12345"), ("dir/link", "->../data")]);
+    let first = world.flip("a", &tree);
+    let view = world.view(Options { uid: 10_004, gid: 10_005, ..Options::default() });
+    let get = |at: &str| view.top(&format!("views/a/{at}")).unwrap().attributes;
+    for (at, kind, mode, size_bytes, blocks) in [
+        ("run", FileKind::File, 0o755, 10, 1),
+        ("data", FileKind::File, 0o644, 5, 1),
+        ("dir", FileKind::Dir, 0o755, 0, 0),
+        ("dir/link", FileKind::Symlink, 0o777, 7, 0),
+    ] {
+        let found = get(at);
+        assert_eq!(
+            (found.kind, found.mode, found.size_bytes, found.blocks()),
+            (kind, mode, size_bytes, blocks)
+        );
+        assert_eq!((found.uid, found.gid), (10_004, 10_005));
+        assert_eq!(found.mtime, 1_700_000_000 + i64::from(kind == FileKind::Dir), "{at}");
+        let inode = view.top(&format!("views/a/{at}")).unwrap().inode;
+        assert_eq!(view.attributes(inode).unwrap(), (found, Holds::Forever));
+    }
+    let labels = |at: &str| view.labels(view.top(at).unwrap().inode).unwrap();
+    let blob = BlobId::of(b"12345").to_string();
+    assert_eq!(labels("views/a/data"), [("user.cfs.blake3".to_owned(), blob)]);
+    assert_eq!(labels("views/a/dir")[1], ("user.cfs.snapshot".to_owned(), first.to_string()));
+    assert_eq!(labels("views"), []);
+
+    // Another host, another mount: the same numbers. Listings agree with lookups.
+    let other = world.view(Options::default());
+    for at in ["", "/run", "/data", "/dir", "/dir/link"] {
+        let number = |view: &Kernel, top: &str| view.top(&format!("{top}{at}")).unwrap().attributes.number;
+        let snapshot = format!("snapshots/{first}");
+        assert_eq!(number(&view, "views/a"), number(&other, &snapshot), "{at}");
+    }
+    for (at, plus) in [("views/a", true), ("views/a/dir", false), ("views", true), ("", false)] {
+        let inode = if at.is_empty() { Inode::TOP } else { view.top(at).unwrap().inode };
+        let (handle, _) = view.open_dir(inode).unwrap();
+        let lines = view.lines(handle, plus);
+        assert_eq!(lines[0].1, view.attributes(inode).unwrap().0.number);
+        for (name, number, kind) in &lines[2..] {
+            let found = view.at(inode, name).unwrap().attributes;
+            assert_eq!((found.number, found.kind), (*number, *kind), "{at}/{name}");
+        }
+    }
+}
+
+#[test]
+fn what_did_not_change_keeps_its_number_and_files_keep_their_inode() {
+    let world = World::new();
+    world.flip("v", &files([("same/file", "1"), ("other/file", "1"), ("link", "->same")]));
+    let view = world.view(Options::default());
+    let paths = ["same", "other", "same/file", "link"];
+    let all = || paths.map(|at| view.top(&format!("views/v/{at}")).unwrap());
+    let before = all();
+    world.flip("v", &files([("same/file", "1"), ("other/file", "2"), ("link", "->same")]));
+    let after = all();
+    let numbers = |of: &[Found; 4]| of.map(|found| found.attributes.number);
+    assert_eq!(numbers(&before)[0], numbers(&after)[0], "a directory with the same content");
+    assert_ne!(numbers(&before)[1], numbers(&after)[1], "a directory with another content");
+    assert_eq!(before[2].inode, after[2].inode, "a file keeps its cached pages");
+    assert_eq!(before[3].inode, after[3].inode);
+    assert_ne!(before[0].inode, after[0].inode, "whoever is inside the old directory stays there");
+}
+
+#[test]
+fn one_ref_at_the_top() {
+    let world = World::new();
+    let options = Options { only: Some(path("latest")), ..Options::default() };
+    let view = world.view(options);
+    assert!(
+        matches!(view.attributes(Inode::TOP), Err(ViewError::NoSuchRef { name }) if name == path("latest"))
+    );
+    let old = files([("d/a", "1"), ("gone", "x")]);
+    world.flip("r", &old);
+    world.point("latest", Target::Symbolic(path("r")));
+    assert_eq!(view.walk(Inode::TOP), old);
+    let (_, holds) = view.attributes(Inode::TOP).unwrap();
+    assert_eq!(holds, Holds::Now);
+    let inside = view.top("d").unwrap();
+    assert_eq!(inside.holds, Holds::Now);
+    let (handle, holds) = view.open_dir(Inode::TOP).unwrap();
+    assert_eq!(holds, Holds::Now);
+
+    let new = files([("d/a", "2"), ("d/b", "3")]);
+    world.flip("r", &new);
+    assert_eq!(view.walk(Inode::TOP), new);
+    assert_eq!(view.walk(inside.inode), files([("a", "1")]));
+    let names: Vec<String> = view.lines(handle, true).into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, [".", "..", "d", "gone"], "an open directory lists what it held");
+}
+
+#[test]
+fn damage_is_an_error_that_names_it() {
+    let world = World::new();
+    let large = "x".repeat(70_000);
+    world.flip("v", &files([("missing", "m"), ("cut", "cut me"), ("bent", "bend me"), ("late", &large)]));
+    let view = world.view(Options::default());
+    let open = |at: &str| view.open_file(view.top(&format!("views/v/{at}")).unwrap().inode);
+    let blob = |content: &str| world.store.blob_path(BlobId::of(content.as_bytes()));
+    let late = open("late").unwrap();
+
+    fs::remove_file(blob("m")).unwrap();
+    fs::write(blob("cut me"), "cut").unwrap();
+    fs::write(blob("bend me"), "bent me").unwrap();
+    fs::write(blob(&large), "x").unwrap();
+    assert!(
+        matches!(open("missing"), Err(ViewError::Store(StoreError::Missing { id })) if id == BlobId::of(b"m"))
+    );
+    assert!(matches!(open("cut"), Err(ViewError::WrongSize { expected_bytes: 6, found_bytes: 3, .. })));
+    assert!(
+        matches!(open("bent"), Err(ViewError::Store(StoreError::Damaged { found, .. })) if found == BlobId::of(b"bent me"))
+    );
+    let mut buffer = vec![0; 4096];
+    assert!(matches!(view.read(late, 4096, &mut buffer), Err(ViewError::WrongSize { found_bytes: 1, .. })));
+
+    // Repaired, it is served again; then the directory's node goes.
+    fs::write(blob("bend me"), "bend me").unwrap();
+    assert_eq!(view.content(open("bent").unwrap()), "bend me");
+    world.map.nodes.write().unwrap().clear();
+    let top = view.top("views/v").unwrap();
+    assert!(matches!(view.lookup(top.inode, b"bent"), Err(ViewError::Node(NodeError::Missing { .. }))));
+    world.map.snapshots.write().unwrap().clear();
+    let fresh = world.view(Options::default());
+    let views = fresh.top("views").unwrap();
+    assert!(matches!(fresh.lookup(views.inode, b"v"), Err(ViewError::NoSuchSnapshot { .. })));
+    assert_eq!(fresh.names(views.inode), ["v"], "one lost snapshot does not hide the others");
+}
+
+#[test]
+fn questions_of_the_wrong_kind_are_refused() {
+    let world = World::new();
+    world.flip("v", &files([("f", "1"), ("l", "->f")]));
+    let view = world.view(Options::default());
+    let inode = |at: &str| view.top(at).unwrap().inode;
+    let (file, link, dir) = (inode("views/v/f"), inode("views/v/l"), inode("views/v"));
+    assert!(matches!(view.lookup(file, b"x"), Err(ViewError::NotADirectory(_))));
+    assert!(matches!(view.open_dir(link), Err(ViewError::NotADirectory(_))));
+    assert!(matches!(view.open_file(dir), Err(ViewError::IsADirectory(_))));
+    assert!(matches!(view.read_link(file), Err(ViewError::NotASymlink(_))));
+    assert!(matches!(view.lookup(dir, &[b'a'; 256]), Err(ViewError::NameTooLong { bytes: 256 })));
+    assert!(matches!(view.attributes(Inode(999)), Err(ViewError::UnknownInode(Inode(999)))));
+    assert!(matches!(view.read(999, 0, &mut []), Err(ViewError::UnknownHandle(999))));
+    assert!(view.space().unwrap().blocks > 0);
+}
+
+#[test]
+fn a_large_directory_is_read_in_pieces_from_any_offset() {
+    let world = World::new();
+    let tree: Files = (0..3000).map(|n| (format!("f{n:05}"), String::new())).collect();
+    world.flip("v", &tree);
+    let view = world.view(Options::default());
+    let (handle, _) = view.open_dir(view.top("views/v").unwrap().inode).unwrap();
+    let whole = view.lines(handle, false);
+    assert_eq!(whole.len(), 3002);
+    let held = view.held_inodes();
+    for (room, plus) in [(1, false), (7, true), (100, true)] {
+        let (mut seen, mut offset, mut refused) = (Vec::new(), 0, 0);
+        loop {
+            let before = seen.len();
+            view.read_dir(handle, offset, plus, &mut |line| {
+                if seen.len() - before == room {
+                    refused += 1;
+                    return false;
+                }
+                assert_eq!(line.found.is_some(), plus && line.name.starts_with('f'));
+                seen.push(line.name.to_owned());
+                offset = line.next;
+                true
+            })
+            .unwrap();
+            if seen.len() == before {
+                break;
+            }
+        }
+        assert!(refused > 0);
+        assert!(seen.iter().eq(whole.iter().map(|(name, ..)| name)), "room for {room}");
+    }
+    // The empty files are one file: 3,000 lines, twice, are as many lookups of one inode.
+    assert_eq!(view.held_inodes(), held + 1);
+    let file = view.top("views/v/f00000").unwrap().inode;
+    view.forget(file, 6001);
+    assert!(view.attributes(file).is_err());
+}
+
+/// What a program may hold while refs move.
+enum Held {
+    Dir(Inode, Files),
+    OpenDir(u64, Vec<String>),
+    File(u64, String),
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Flip { name: usize, tree: usize },
+    HoldDir { name: usize, dir: usize },
+    HoldOpenDir { name: usize },
+    HoldFile { name: usize, file: usize },
+    Forget,
+}
+
+fn any_tree() -> impl Strategy<Value = Files> {
+    // Few names and contents, so that trees share much and differ in a little.
+    let path = prop_oneof!["[ab]/[ab]/[a-d]", "[cd]/[a-d]", "[ef]"];
+    proptest::collection::btree_map(path, "[xyz]{1,2}|->[ab]", 1..12)
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let index = || 0..100_usize;
+    prop_oneof![
+        3 => (index(), index()).prop_map(|(name, tree)| Step::Flip { name, tree }),
+        2 => (index(), index()).prop_map(|(name, dir)| Step::HoldDir { name, dir }),
+        1 => index().prop_map(|name| Step::HoldOpenDir { name }),
+        2 => (index(), index()).prop_map(|(name, file)| Step::HoldFile { name, file }),
+        1 => Just(Step::Forget),
+    ]
+}
+
+fn held_dirs(held: &[Held]) -> Vec<Inode> {
+    let dir = |held: &Held| match held {
+        Held::Dir(inode, _) => Some(*inode),
+        Held::OpenDir(..) | Held::File(..) => None,
+    };
+    held.iter().filter_map(dir).collect()
+}
+
+/// The part of a tree below `dir`.
+fn part(files: &Files, dir: &str) -> Files {
+    let prefix = format!("{dir}/");
+    let below = files.iter().filter_map(|(at, content)| Some((at.strip_prefix(&prefix)?, content)));
+    below.map(|(at, content)| (at.to_owned(), content.clone())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever holds something goes on in the snapshot it was taken from; whoever comes by name sees the
+    /// newest one, whole.
+    #[test]
+    fn nobody_sees_two_snapshots_mixed(
+        trees in proptest::collection::vec(any_tree(), 2..5),
+        steps in proptest::collection::vec(any_step(), 1..40),
+    ) {
+        const NAMES: [&str; 2] = ["staging", "sig/core"];
+        let world = World::new();
+        let view = world.view(Options::default());
+        let mut now = [0; 2].map(|tree: usize| trees[tree].clone());
+        for (name, files) in NAMES.into_iter().zip(&now) {
+            world.flip(name, files);
+        }
+        let mut held = Vec::new();
+        for step in steps {
+            match step {
+                Step::Flip { name, tree } => {
+                    now[name % 2] = trees[tree % trees.len()].clone();
+                    world.flip(NAMES[name % 2], &now[name % 2]);
+                }
+                Step::HoldDir { name, dir } => {
+                    let files = &now[name % 2];
+                    let dirs: Vec<&str> =
+                        files.keys().filter_map(|at| at.rsplit_once('/')).map(|(dir, _)| dir).collect();
+                    let (at, files) = match dirs.get(dir % dirs.len().max(1)) {
+                        Some(dir) => (format!("views/{}/{dir}", NAMES[name % 2]), part(files, dir)),
+                        None => (format!("views/{}", NAMES[name % 2]), files.clone()),
+                    };
+                    held.push(Held::Dir(view.top(&at).unwrap().inode, files));
+                }
+                Step::HoldOpenDir { name } => {
+                    let dir = view.top(&format!("views/{}", NAMES[name % 2])).unwrap().inode;
+                    let names = now[name % 2].keys().map(|at| at.split('/').next().unwrap().to_owned());
+                    let names: BTreeSet<String> = names.collect();
+                    held.push(Held::OpenDir(view.open_dir(dir).unwrap().0, names.into_iter().collect()));
+                }
+                Step::HoldFile { name, file } => {
+                    let plain = now[name % 2].iter().filter(|(_, content)| !content.starts_with("->"));
+                    if let Some((at, content)) = plain.clone().cycle().nth(file % plain.count().max(1)) {
+                        let found = view.top(&format!("views/{}/{at}", NAMES[name % 2])).unwrap();
+                        held.push(Held::File(view.open_file(found.inode).unwrap(), content.clone()));
+                    }
+                }
+                Step::Forget => view.forget_all(&held_dirs(&held)),
+            }
+            for (name, files) in NAMES.into_iter().zip(&now) {
+                prop_assert_eq!(&view.walk(view.top(&format!("views/{name}")).unwrap().inode), files);
+            }
+            for held in &held {
+                match held {
+                    Held::Dir(inode, files) => prop_assert_eq!(&view.walk(*inode), files),
+                    Held::File(handle, content) => prop_assert_eq!(&view.content(*handle), content),
+                    Held::OpenDir(handle, names) => {
+                        let lines: Vec<String> =
+                            view.lines(*handle, true).into_iter().skip(2).map(|(name, ..)| name).collect();
+                        prop_assert_eq!(&lines, names);
+                    }
+                }
+            }
+        }
+        view.forget_all(&[]);
+        prop_assert_eq!(view.held_inodes(), 0);
+    }
+}

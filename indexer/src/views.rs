@@ -1,0 +1,48 @@
+//! What a view asks of the catalogue.
+//!
+//! Always true: each answer is one read of the newest committed state, so once a promotion has returned,
+//! every later question is answered with the new snapshot.
+
+use cfs_fs::digest::SnapshotId;
+use cfs_fs::name::TreePath;
+use cfs_fs::tree::Item;
+use cfs_fs::view::roots::{self, Roots, RootsError};
+
+use crate::catalogue::{Catalogue, Ref, Target};
+use crate::refname::RefName;
+
+impl Roots for Catalogue {
+    fn find(&self, name: &TreePath) -> Result<Option<roots::Target>, RootsError> {
+        // What cannot name a ref names none.
+        let Ok(name) = name.as_str().parse::<RefName>() else { return Ok(None) };
+        Ok(self.find_ref(&name)?.map(|found| target(&found)))
+    }
+
+    fn refs(&self) -> Result<Vec<(TreePath, roots::Target)>, RootsError> {
+        let refs = Self::refs(self)?;
+        Ok(refs.iter().map(|found| (found.name.as_path().clone(), target(found))).collect())
+    }
+
+    fn snapshot(&self, id: SnapshotId) -> Result<Option<Item>, RootsError> {
+        Ok(Self::snapshot(self, id)?.map(|snapshot| snapshot.root_item()))
+    }
+
+    fn snapshots(&self) -> Result<Vec<SnapshotId>, RootsError> {
+        Ok(self.snapshot_ids()?)
+    }
+
+    fn at(&self, name: &TreePath, time: i64) -> Result<Option<SnapshotId>, RootsError> {
+        let Ok(name) = name.as_str().parse::<RefName>() else { return Ok(None) };
+        Ok(self.log_at(&name, time)?.and_then(|entry| match entry.new {
+            Target::Snapshot(id) => Some(id),
+            Target::Symbolic(_) => None,
+        }))
+    }
+}
+
+fn target(found: &Ref) -> roots::Target {
+    match &found.target {
+        Target::Snapshot(id) => roots::Target::Snapshot { id: *id, generation: found.generation },
+        Target::Symbolic(name) => roots::Target::Symbolic(name.as_path().clone()),
+    }
+}
