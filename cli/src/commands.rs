@@ -18,11 +18,13 @@ mod init;
 mod link;
 mod log;
 mod ls;
+mod mount;
 mod promote;
 mod refs;
 mod rollback;
 mod show;
 mod stats;
+mod umount;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -53,6 +55,10 @@ pub enum Command {
     Diff(diff::Args),
     /// Count what is stored.
     Stats(stats::Args),
+    /// Show refs and snapshots as a file system.
+    Mount(mount::Args),
+    /// Unmount a file system of cfs.
+    Umount(umount::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -73,6 +79,8 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Cat(args) => cat::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Stats(args) => stats::run(&args, context),
+        Command::Mount(args) => mount::run(&args, context),
+        Command::Umount(args) => umount::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
     }
 }

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use cfs_fs::checkout::CheckoutError;
 use cfs_fs::edit::EditError;
+use cfs_fs::fuse::FuseError;
 use cfs_fs::import::ImportError;
+use cfs_fs::mounts::MountsError;
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
 use cfs_indexer::catalogue::CatalogueError;
@@ -206,6 +208,32 @@ impl From<ImportDirError> for CommandError {
             ImportDirError::Edit(error) => error.into(),
             ImportDirError::Catalogue(error) => error.into(),
         }
+    }
+}
+
+impl From<FuseError> for CommandError {
+    fn from(error: FuseError) -> Self {
+        let hint = match &error {
+            FuseError::Mount { .. } if !Path::new("/dev/fuse").exists() => {
+                Some("there is no /dev/fuse: load the kernel's module with `modprobe fuse`")
+            }
+            FuseError::Mount { source, .. } if source.to_string().contains("user_allow_other") => {
+                Some("without --allow-other, only you see the mount")
+            }
+            FuseError::Mount { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("users other than root need the program fusermount3 (package fuse3)")
+            }
+            FuseError::Mount { .. } | FuseError::Session { .. } => None,
+        };
+        let mut error = Self::new(Kind::Failed, error);
+        error.hints.extend(hint.map(str::to_owned));
+        error
+    }
+}
+
+impl From<MountsError> for CommandError {
+    fn from(error: MountsError) -> Self {
+        Self::new(Kind::Failed, error)
     }
 }
 

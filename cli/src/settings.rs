@@ -37,6 +37,8 @@ struct ConfigFile {
 pub struct Settings {
     /// Directory of the store.
     pub store: PathBuf,
+    /// The configuration file, where one was named.
+    pub config: Option<PathBuf>,
     /// Who is at work: `user@host`.
     pub actor: String,
 }
@@ -49,7 +51,7 @@ impl Settings {
             None => read_config(Path::new(DEFAULT_CONFIG), false)?,
         };
         let store = args.store.clone().or(config.store).unwrap_or_else(|| DEFAULT_STORE.into());
-        Ok(Self { store, actor: actor() })
+        Ok(Self { store, config: args.config.clone(), actor: actor() })
     }
 }
 

@@ -16,6 +16,8 @@ use rustix::mount::UnmountFlags;
 pub const SOURCE: &str = "cfs";
 /// A mount's type in the table is `fuse.` and this.
 pub const SUBTYPE: &str = "cfs";
+/// The extended attribute of a mount's top directory that names the process which serves it.
+pub const DAEMON_LABEL: &str = "user.cfs.daemon";
 /// The helper that mounts and unmounts for users who are not root.
 const HELPER: &str = "fusermount3";
 /// The kernel's table of mounts, as this process sees it.
@@ -84,9 +86,9 @@ pub fn find(dir: &Path) -> Result<Option<Mount>, MountsError> {
     Ok(table.split(|&byte| byte == b'\n').filter_map(parse).rfind(|mount| mount.dir == dir))
 }
 
-/// Asks the directory `dir` itself.
+/// Asks the directory `dir` itself. Its attributes would not tell, since the kernel may remember them.
 pub fn health(dir: &Path) -> Result<Health, MountsError> {
-    match fs::symlink_metadata(dir) {
+    match fs::read_dir(dir) {
         Ok(_) => Ok(Health::Alive),
         Err(e) if is_dead(&e) => Ok(Health::Dead),
         Err(source) => Err(MountsError::Io { verb: "look at", path: dir.to_owned(), source }),

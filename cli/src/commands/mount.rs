@@ -1,0 +1,263 @@
+//! `cfs mount`
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use cfs_fs::digest::Digest;
+use cfs_fs::fuse::{self, Mounted};
+use cfs_fs::mounts::{self, Health, MountsError};
+use cfs_fs::store::Store;
+use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
+use cfs_fs::view::{Options, View};
+use cfs_indexer::depot::Depot;
+use cfs_indexer::refname::RefName;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::context::Context;
+use crate::output::{self, time};
+use crate::report::{CommandError, Kind};
+
+/// The line by which the process that serves a mount says that the mount answers.
+const READY: &str = "ready";
+/// Requests that wait for the disk must not keep those that need not waiting.
+const THREADS_MIN: usize = 4;
+/// How long the end of an unmounted mount is waited for.
+const END: Duration = Duration::from_secs(5);
+
+/// Shows refs and snapshots as a read-only file system at an empty directory: compose/, views/, current/,
+/// snapshots/ and at/, or one ref. Returns when the mount answers; a process in the background serves it
+/// until `cfs umount`. Recovers a mount point whose process has died.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The mount point: an empty directory.
+    dir: PathBuf,
+
+    /// Show this ref at the top, instead of everything.
+    #[arg(long, value_name = "REF")]
+    view: Option<RefName>,
+
+    /// Serve the mount in this process, until it is unmounted or told to end (SIGTERM, SIGINT).
+    #[arg(long)]
+    foreground: bool,
+
+    /// Let other users see the mount, as root does anyway.
+    #[arg(long)]
+    allow_other: bool,
+
+    /// Memory for directories, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = CACHE_BYTES >> 20)]
+    cache_size: usize,
+
+    /// Owner and group of everything in the mount [default: the store's].
+    #[arg(long, value_name = "UID:GID", value_parser = parse_owner)]
+    owner: Option<Owner>,
+
+    /// Serve for another `cfs mount`, which waits for a word on standard output.
+    #[arg(long, hide = true, requires = "foreground")]
+    serve: bool,
+}
+
+/// A user and a group.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+fn parse_owner(text: &str) -> Result<Owner, String> {
+    let (uid, gid) = text.split_once(':').ok_or("two numbers with a colon between them are needed")?;
+    let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is no number of a user or group"));
+    Ok(Owner { uid: number(uid)?, gid: number(gid)? })
+}
+
+/// Runs `cfs mount`.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    let depot = context.depot()?;
+    if let Some(name) = &args.view {
+        depot.catalogue.follow_ref(name)?;
+    }
+    let dir = prepare(&args.dir, context)?;
+    if args.foreground {
+        serve(args, context, depot, &dir)
+    } else {
+        launch(args, context, &depot.store, &dir)
+    }
+}
+
+/// Makes sure that `dir` is an empty directory, freeing it of dead mounts, and returns its whole path.
+fn prepare(dir: &Path, context: &Context<'_>) -> Result<PathBuf, CommandError> {
+    let refuse = |text: &str| CommandError::new(Kind::Failed, format!("{}: {text}", dir.display()));
+    let path = mounts::resolve(dir)?;
+    while mounts::health(&path)? == Health::Dead {
+        if !mounts::find(&path)?.is_some_and(|mount| mount.is_cfs()) {
+            return Err(refuse("is a dead mount, and not one of cfs"));
+        }
+        mounts::unmount(&path, true)?;
+        context.output.note(format_args!("{}: freed of a mount whose process had died", dir.display()));
+    }
+    if mounts::find(&path)?.is_some_and(|mount| mount.is_cfs()) {
+        return Err(refuse("is a cfs mount already").hint("unmount it with `cfs umount`"));
+    }
+    let mut entries = fs::read_dir(&path).map_err(|error| CommandError::io("list", dir, error))?;
+    if entries.next().is_some() {
+        return Err(refuse("is not empty").hint("a mount would hide what is there; name an empty directory"));
+    }
+    Ok(path)
+}
+
+/// Starts the process that serves the mount and waits until the mount answers.
+fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Result<(), CommandError> {
+    // The name is short and follows from the mount point, so that the next mount there writes it again.
+    let name = format!("mount-{:.12}.log", Digest::of(dir.as_os_str().as_encoded_bytes()));
+    let log_path = store.run_dir().join(name);
+    let log = File::create(&log_path).map_err(|error| CommandError::io("write", &log_path, error))?;
+    let program = std::env::current_exe().map_err(|error| CommandError::io("find", "cfs".as_ref(), error))?;
+    // The process goes elsewhere, so the path must be whole.
+    let root = store.root();
+    let root = root.canonicalize().map_err(|error| CommandError::io("find", root, error))?;
+    let mut command = Command::new(&program);
+    command.arg("--store").arg(&root);
+    if let Some(config) = &context.settings.config {
+        command.arg("--config").arg(config);
+    }
+    command.args(["mount", "--foreground", "--serve"]).arg("--cache-size").arg(args.cache_size.to_string());
+    command.args(args.allow_other.then_some("--allow-other"));
+    if let Some(name) = &args.view {
+        command.args(["--view", name.as_str()]);
+    }
+    if let Some(Owner { uid, gid }) = args.owner {
+        command.args(["--owner", &format!("{uid}:{gid}")]);
+    }
+    command.arg("--").arg(dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    let mut child = command.spawn().map_err(|error| CommandError::io("run", &program, error))?;
+    let mut word = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        // What cannot be read is no word either.
+        let _ = BufReader::new(stdout).read_line(&mut word);
+    }
+    if word.trim_end() != READY {
+        let _ = child.wait();
+        return Err(child_error(dir, &log_path));
+    }
+    let what = args.view.as_ref().map_or("everything".to_owned(), |name| format!("ref {name}"));
+    let (store, pid) = (root.display(), child.id());
+    context.output.result(
+        format_args!(
+            "mounted {what} of {store} at {}; process {pid}, log {}",
+            dir.display(),
+            log_path.display()
+        ),
+        &json!({ "dir": dir, "view": args.view.as_ref().map(RefName::as_str), "process": pid, "log": log_path }),
+    )
+}
+
+/// What the process that should have served the mount said before it ended.
+fn child_error(dir: &Path, log: &Path) -> CommandError {
+    let said = fs::read_to_string(log).unwrap_or_default();
+    let mut error = CommandError::new(Kind::Failed, format!("{}: cannot be mounted", dir.display()));
+    for line in said.lines() {
+        match line.strip_prefix("hint: ") {
+            Some(hint) => error = error.hint(hint),
+            None => error.details.push(line.trim_start_matches("error: ").to_owned()),
+        }
+    }
+    error
+}
+
+/// Why the process ends.
+enum End {
+    Signal,
+    Unmounted(Result<(), fuse::FuseError>),
+}
+
+/// Mounts, and serves the mount to its end.
+fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result<(), CommandError> {
+    let (ends, end) = mpsc::channel();
+    // Set up before there is a mount that a signal could leave behind.
+    let signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(|error| CommandError::io("catch signals for", dir, error))?;
+    watch(signals, ends.clone());
+    if args.serve {
+        // A session of its own: no terminal's end ends it. This cannot fail in a process just started by
+        // another; if it did, the mount would only be less independent.
+        let _ = setsid();
+        // It must not keep the directory it was started in.
+        std::env::set_current_dir("/").map_err(|error| CommandError::io("go to", "/".as_ref(), error))?;
+    }
+    let mounted = mount(args, depot, dir)?;
+    let what = format!("mounted at {}; Ctrl-C or `cfs umount` unmounts", dir.display());
+    if args.serve {
+        context.output.line(READY)?
+    } else {
+        context.output.note(what)
+    }
+    context.output.finish()?;
+    std::thread::spawn(move || ends.send(End::Unmounted(mounted.wait())));
+    match end.recv() {
+        Ok(End::Unmounted(result)) => Ok(result?),
+        Ok(End::Signal) | Err(_) => {
+            match mounts::unmount(dir, false) {
+                Err(MountsError::Busy { .. }) => {
+                    output::error(format_args!("{}: told to end while it is in use", dir.display()));
+                    mounts::unmount(dir, true)?;
+                }
+                unmounted => unmounted?,
+            }
+            // Whoever is still inside holds the mount, but not this process.
+            let _ = end.recv_timeout(END);
+            Ok(())
+        }
+    }
+}
+
+fn watch(mut signals: Signals, ends: Sender<End>) {
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            // When nobody listens any more, the process is ending already.
+            let _ = ends.send(End::Signal);
+        }
+    });
+}
+
+fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<Mounted, CommandError> {
+    let Depot { store, catalogue } = depot;
+    raise_open_files();
+    let root = store.root();
+    let meta = fs::metadata(root).map_err(|error| CommandError::io("look at", root, error))?;
+    let owner = args.owner.unwrap_or(Owner { uid: meta.uid(), gid: meta.gid() });
+    let options = Options {
+        uid: owner.uid,
+        gid: owner.gid,
+        only: args.view.as_ref().map(|name| name.as_path().clone()),
+        labels: vec![(mounts::DAEMON_LABEL.to_owned(), std::process::id().to_string())],
+    };
+    let catalogue = Arc::new(catalogue);
+    let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
+    let view = View::new(catalogue, nodes, store, options);
+    let settings = fuse::Settings {
+        allow_other: args.allow_other || rustix::process::geteuid().is_root(),
+        threads: Context::threads().max(THREADS_MIN),
+    };
+    let report = Box::new(|text: &str| {
+        let now = i64::try_from(Context::now_ns() / 1_000_000_000).unwrap_or(i64::MAX);
+        output::error(format_args!("{} {text}", time(now)));
+    });
+    Ok(fuse::mount(view, dir, settings, report)?)
+}
+
+/// Every file that somebody reads is open here, too.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Without it, as many files can be open as the limit was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
