@@ -2,6 +2,7 @@
 //!
 //! - `commands`: every verb, its messages and exit statuses.
 //! - `guide`, `cli_reference`: the documents say what the program does.
+//! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
 //! - `tidy`: the code and the documents against the rules of the house.
 
 #![expect(
@@ -14,4 +15,5 @@ mod cli_reference;
 mod commands;
 mod guide;
 mod harness;
+mod mount;
 mod tidy;

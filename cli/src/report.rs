@@ -220,6 +220,9 @@ impl From<FuseError> for CommandError {
             FuseError::Mount { source, .. } if source.to_string().contains("user_allow_other") => {
                 Some("without --allow-other, only you see the mount")
             }
+            FuseError::Mount { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Some("you need to own the mount point and to be allowed to open /dev/fuse (mode 0666)")
+            }
             FuseError::Mount { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("users other than root need the program fusermount3 (package fuse3)")
             }

@@ -46,3 +46,6 @@ fn target(found: &Ref) -> roots::Target {
         Target::Symbolic(name) => roots::Target::Symbolic(name.as_path().clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

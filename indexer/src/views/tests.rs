@@ -1,0 +1,75 @@
+use std::fs;
+use std::sync::Arc;
+
+use cfs_fs::import::Options;
+use cfs_fs::view::{self, Answer, Inode, View};
+
+use super::*;
+use crate::catalogue::Signer;
+use crate::depot::Depot;
+use crate::import::import_dir;
+
+fn path(text: &str) -> TreePath {
+    TreePath::new(text).unwrap()
+}
+
+fn signer(now: i64) -> Signer {
+    Signer { actor: "tester@here".into(), tool: "cfs test".into(), now }
+}
+
+/// A depot in which `staging` was moved at the seconds 100 and 200.
+fn depot() -> (tempfile::TempDir, Depot, [SnapshotId; 2]) {
+    let temp = tempfile::tempdir().unwrap();
+    let depot = Depot::create(&temp.path().join("store")).unwrap();
+    let source = temp.path().join("source");
+    fs::create_dir(&source).unwrap();
+    let ids = [100, 200].map(|now| {
+        fs::write(source.join("file"), format!("content {now}")).unwrap();
+        let options = Options { threads: 1, started_ns: 0 };
+        let target = "staging".parse().unwrap();
+        let done = import_dir(&depot, &source, &target, &signer(now), options, "", &mut |_| {});
+        done.unwrap().1.unwrap().id
+    });
+    let (latest, staging) = ("sig/latest".parse().unwrap(), "staging".parse().unwrap());
+    depot.catalogue.link(&latest, &staging, &signer(300), "").unwrap();
+    (temp, depot, ids)
+}
+
+#[test]
+fn the_catalogue_answers_what_a_view_asks() {
+    let (_temp, depot, [old, new]) = depot();
+    let roots: &dyn Roots = &depot.catalogue;
+    let staging = roots::Target::Snapshot { id: new, generation: 2 };
+    let latest = roots::Target::Symbolic(path("staging"));
+    assert_eq!(roots.find(&path("staging")).unwrap(), Some(staging.clone()));
+    assert_eq!(roots.find(&path("sig/latest")).unwrap(), Some(latest.clone()));
+    for none in ["sig", "production", "a b", ".hidden"] {
+        assert_eq!(roots.find(&path(none)).unwrap(), None, "{none}");
+    }
+    assert_eq!(roots.refs().unwrap(), [(path("sig/latest"), latest), (path("staging"), staging)]);
+    assert_eq!(roots.snapshots().unwrap(), [new, old]);
+    assert_eq!(roots.snapshot(SnapshotId::of(b"none")).unwrap(), None);
+    let at = |time| roots.at(&path("staging"), time).unwrap();
+    assert_eq!(
+        [at(99), at(100), at(199), at(200), at(i64::MAX)],
+        [None, Some(old), Some(old), Some(new), Some(new)]
+    );
+    assert_eq!(roots.at(&path("sig/latest"), 400).unwrap(), None, "it named no snapshot");
+    assert_eq!(roots.at(&path("nowhere"), 400).unwrap(), None);
+}
+
+#[test]
+fn a_view_of_the_catalogue_shows_what_was_committed() {
+    let (_temp, depot, _) = depot();
+    let catalogue = Arc::new(depot.catalogue);
+    let options = view::Options::default();
+    let view = View::new(Arc::clone(&catalogue), Arc::clone(&catalogue), depot.store, options);
+    let mut here = Inode::TOP;
+    for name in ["views", "staging", "file"] {
+        let Answer::Found(found) = view.lookup(here, name.as_bytes()).unwrap() else { panic!("no {name}") };
+        here = found.inode;
+    }
+    let mut bytes = [0; 64];
+    let read = view.read(view.open_file(here).unwrap(), 0, &mut bytes).unwrap();
+    assert_eq!(&bytes[..read], b"content 200");
+}

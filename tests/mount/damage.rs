@@ -1,0 +1,86 @@
+//! What programs see of a damaged store.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+/// The file of the store that is the content of `path` in `staging`.
+fn blob(sandbox: &Sandbox, path: &str) -> (String, PathBuf) {
+    let line = &sandbox.json(["ls", &format!("staging:{path}")])[0];
+    let id = line["blob"].as_str().unwrap().to_owned();
+    let file = sandbox.store().join("blobs").join(&id[..2]).join(&id[2..]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    (id, file)
+}
+
+#[test]
+fn damage_is_an_error_and_never_wrong_bytes() {
+    if !can_mount() {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    let large = "large ".repeat(500_000);
+    let files =
+        [("missing", "one"), ("short", "two"), ("bent", "three"), ("large", &large), ("good", "good")];
+    import(&sandbox, "source", "staging", &files);
+    let live = mount(&sandbox, "mnt", &[]);
+    let view = live.path("views/staging");
+    let log = || {
+        let logs = fs::read_dir(sandbox.store().join("run")).unwrap();
+        logs.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect::<String>()
+    };
+    let fails = |path: &str| {
+        let error = fs::read(view.join(path)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()), "{path}: {error}");
+    };
+
+    says(
+        "A blob that is missing or has the wrong size is EIO for the files that need it, and the mount's log \
+         names it.",
+    );
+    let (missing, file) = blob(&sandbox, "missing");
+    fs::remove_file(file).unwrap();
+    let (short, file) = blob(&sandbox, "short");
+    fs::write(file, "tw").unwrap();
+    fails("missing");
+    fails("short");
+    assert!(log().contains(&format!("blob {missing} is missing")), "{}", log());
+    assert!(log().contains(&format!("blob {short} is damaged")), "{}", log());
+
+    says(
+        "A blob of up to 64 MiB is hashed when it is opened first, and again after the kernel had forgotten the \
+         file; one with wrong bytes is EIO, and the log names it.",
+    );
+    let (bent, file) = blob(&sandbox, "bent");
+    fs::write(file, "THREE").unwrap();
+    let (flipped, file) = blob(&sandbox, "large");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[2_000_000] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    fails("bent");
+    fails("large");
+    for id in [&bent, &flipped] {
+        assert!(log().contains(&format!("blob {id} is damaged: its bytes hash to ")), "{}", log());
+    }
+
+    says("What is not damaged stays readable.");
+    assert_eq!(fs::read(view.join("good")).unwrap(), b"good");
+    assert_eq!(listing(&view).len(), 5 + usize::from(listing(&view).contains_key("")));
+    bytes[2_000_000] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    assert_eq!(fs::read_to_string(view.join("large")).unwrap(), large);
+    if rustix::process::geteuid().is_root() {
+        // The kernel forgets what nobody uses when it is asked to.
+        fs::write(&file, "x".repeat(bytes.len())).unwrap();
+        let mut forgotten = false;
+        for _ in 0..20 {
+            fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+            forgotten = fs::read(view.join("large")).is_err();
+            if forgotten {
+                break;
+            }
+        }
+        assert!(forgotten, "wrong bytes of a file that the kernel had forgotten");
+    }
+}
