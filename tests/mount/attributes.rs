@@ -188,11 +188,9 @@ fn extended_attributes_and_space() {
         let script = format!("getfattr --only-values -n user.cfs.{name} {path}");
         sh_ok(&live.path("views/staging"), &script)
     };
-    let listed = |path: &str| {
-        let line = sandbox.json(["ls", &format!("staging:{path}")]);
-        line.into_iter()
-            .map(|line| (line["path"].as_str().unwrap().to_owned(), line))
-            .collect::<BTreeMap<_, _>>()
+    let listed = |path: &str| -> BTreeMap<String, serde_json::Value> {
+        let lines = sandbox.json(["ls", &format!("staging:{path}")]);
+        lines.into_iter().map(|value| (value["path"].as_str().unwrap().to_owned(), value)).collect()
     };
     assert_eq!(attribute("blake3", "small"), listed("")["small"]["blob"].as_str().unwrap());
     assert_eq!(attribute("blake3", "dir"), listed("")["dir"]["node"].as_str().unwrap());

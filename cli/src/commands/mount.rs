@@ -197,9 +197,9 @@ fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result
     let mounted = mount(args, depot, dir)?;
     let what = format!("mounted at {}; Ctrl-C or `cfs umount` unmounts", dir.display());
     if args.serve {
-        context.output.line(READY)?
+        context.output.line(READY)?;
     } else {
-        context.output.note(what)
+        context.output.note(what);
     }
     context.output.finish()?;
     std::thread::spawn(move || ends.send(End::Unmounted(mounted.wait())));
