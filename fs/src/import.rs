@@ -36,14 +36,14 @@ pub struct Stamp {
 
 /// Remembers the content of files read before.
 pub trait Recall {
-    /// Returns the content of the file that looked exactly so, if that blob is still in the store.
-    fn recall(&self, stamp: &Stamp) -> Option<BlobId>;
+    /// Returns for each stamp the content of the file that looked exactly so, if there was one.
+    fn recall(&self, stamps: &[Stamp]) -> Vec<Option<BlobId>>;
 }
 
 /// Remembers nothing.
 impl Recall for () {
-    fn recall(&self, _: &Stamp) -> Option<BlobId> {
-        None
+    fn recall(&self, stamps: &[Stamp]) -> Vec<Option<BlobId>> {
+        vec![None; stamps.len()]
     }
 }
 
@@ -126,7 +126,8 @@ pub enum ImportError {
     Store(#[from] StoreError),
 }
 
-/// Takes the directory `dir` into `store` and returns its tree. `record` is told of durable blobs, with the
+/// Takes the directory `dir` into `store` and returns its tree. What `recall` knows is not read, nor is it looked
+/// for in the store: whoever commits the tree checks that its blobs are there. `record` is told of durable blobs, with the
 /// stamps to remember them by; `progress` is called now and then.
 pub fn import(
     store: &Store,
@@ -136,7 +137,7 @@ pub fn import(
     record: Box<Record<'_, Option<Stamp>>>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Imported, ImportError> {
-    let mut scan = scan::scan(dir)?;
+    let mut scan = scan::scan(dir, options.threads)?;
     let progress = read::read_files(store, &mut scan.files, options, recall, record, progress)?;
     let nothing = NodeMap::new();
     let mut stage = Stage::new(&nothing);

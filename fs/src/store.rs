@@ -210,15 +210,15 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Writes `bytes` as `commits/<name>`; durable when it returns. A file of that name is replaced.
+    /// Writes `bytes` as `commits/<name>`, replacing a file of that name. The bytes are durable when it
+    /// returns; the name becomes so with the next sync of the file system, at the latest with the commit of
+    /// the catalogue beside it, whose own sync on a journaling file system takes earlier renames along.
     pub fn write_commit(&self, lease: &Lease, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let (mut file, temporary) = lease.temporary()?;
         file.write_all(bytes).context("write", &temporary)?;
         file.sync_data().context("sync", &temporary)?;
-        let dir = self.root.join("commits");
-        let path = dir.join(name);
-        fs::rename(&temporary, &path).context("rename to", &path)?;
-        sync_dir(&dir)
+        let path = self.root.join("commits").join(name);
+        fs::rename(&temporary, &path).context("rename to", &path)
     }
 
     /// Makes everything that was written to the store's file system durable.

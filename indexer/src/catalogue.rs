@@ -11,6 +11,7 @@ use std::time::Duration;
 use cfs_fs::digest::{BlobId, DigestError, SnapshotId};
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::refname::RefName;
@@ -38,6 +39,9 @@ pub use upstreams::Upstream;
 const SQLITE_NEEDED: i32 = 3_051_003;
 /// How long a writer waits for another one. A commit takes milliseconds; a large import, seconds.
 const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A large import leaves a large log behind; beyond this it is cut again.
+const JOURNAL_LIMIT_BYTES: u32 = 64 << 20;
 
 /// Why the catalogue cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +181,13 @@ impl Catalogue {
         Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
     }
 
+    /// Brings the write-ahead log home into the database file and empties it, as far as readers permit.
+    pub fn checkpoint(&self) -> Result<(), CatalogueError> {
+        self.read("bring the write-ahead log home", |connection| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        })
+    }
+
     /// Runs `work` on a connection for reading, outside a transaction: each statement sees the newest state.
     fn read<T>(
         &self,
@@ -235,6 +246,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // The write-ahead log stays when the last process goes: a promotion is one append and one sync, and the
+    // log is brought home every thousand pages by whoever commits then.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_LIMIT_BYTES)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.pragma_update(None, "cell_size_check", "ON")?;

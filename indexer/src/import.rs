@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cfs_fs::digest::BlobId;
 use cfs_fs::edit::EditError;
 use cfs_fs::import::{ImportError, Imported, Options, Progress, Recall, Stamp, import};
 use cfs_fs::store::Store;
 use cfs_fs::store::publish::Ready;
 
-use crate::catalogue::{CatalogueError, Draft, HostFiles, RefUpdate, Signer};
+use crate::catalogue::{CatalogueError, Draft, RefUpdate, Signer};
 use crate::depot::{Depot, place};
 use crate::revision::RefPath;
 
@@ -48,17 +47,36 @@ pub fn import_dir(
     depot.catalogue.current(&target.name)?;
     check_apart(dir, &depot.store)?;
     let files = depot.host_files()?;
-    let recall = StoredFiles { files: &files, store: &depot.store };
-    let record = Box::new(|batch: Vec<Ready<Option<Stamp>>>| {
+    let mut run = |recall: &dyn Recall| {
         // The blobs become live with the commit that names them.
-        let stamps: Vec<_> = batch.iter().filter_map(|ready| Some((ready.tag?, ready.id))).collect();
-        files.remember(&stamps)?;
-        Ok(())
-    });
-    let Imported { root, nodes, progress } = import(&depot.store, dir, options, &recall, record, progress)?;
-    let update = depot.catalogue.update_ref(&depot.store, &target.name, signer, |current| {
+        let record = Box::new(|batch: Vec<Ready<Option<Stamp>>>| {
+            let stamps: Vec<_> = batch.iter().filter_map(|ready| Some((ready.tag?, ready.id))).collect();
+            files.remember(&stamps)?;
+            Ok(())
+        });
+        let imported = import(&depot.store, dir, options, recall, record, progress)?;
+        let done = imported.progress;
+        Ok((done, commit(depot, dir, target, signer, message, imported)?))
+    };
+    match run(&files) {
+        // The cache remembers what the store has lost: read everything.
+        Err(ImportDirError::Catalogue(CatalogueError::MissingBlob { .. })) => run(&()),
+        done => done,
+    }
+}
+
+fn commit(
+    depot: &Depot,
+    dir: &Path,
+    target: &RefPath,
+    signer: &Signer,
+    message: &str,
+    imported: Imported,
+) -> Result<Option<RefUpdate>, ImportDirError> {
+    let Imported { root, nodes, .. } = imported;
+    depot.catalogue.update_ref(&depot.store, &target.name, signer, |current| {
         let placed = place(&depot.catalogue, current, &target.path, &root, nodes.clone(), signer.now)?;
-        Ok::<_, ImportDirError>(placed.map(|(root, nodes)| Draft {
+        Ok(placed.map(|(root, nodes)| Draft {
             root,
             nodes,
             parents: Vec::new(),
@@ -66,8 +84,7 @@ pub fn import_dir(
             message: message.to_owned(),
             reason: format!("import {}", dir.display()),
         }))
-    })?;
-    Ok((progress, update))
+    })
 }
 
 /// A store cannot be imported into itself: its files change while they are read.
@@ -78,16 +95,4 @@ fn check_apart(dir: &Path, store: &Store) -> Result<(), ImportDirError> {
         return Err(ImportDirError::HoldsStore { dir });
     }
     Ok(())
-}
-
-/// Remembers imported files whose blobs are still in the store.
-struct StoredFiles<'a> {
-    files: &'a HostFiles,
-    store: &'a Store,
-}
-
-impl Recall for StoredFiles<'_> {
-    fn recall(&self, stamp: &Stamp) -> Option<BlobId> {
-        self.files.recall(stamp).filter(|id| self.store.has_blob(*id, stamp.size_bytes))
-    }
 }

@@ -93,11 +93,11 @@ fn promote(dir: &Path, files: usize) {
     let new = Sketch { changed_dirs: (dirs / 100).max(1), ..old };
     old.commit(&depot, "old");
     new.commit(&depot, "new");
-    let bytes = fs::metadata(store.join("catalogue.db")).unwrap().len();
     drop(depot);
+    let bytes = catalogue_bytes(&store);
     let promote = |from: &str| {
         let mut command = cfs_command(&store);
-        time(|| run(command.args(["-q", "promote", from, "production"]).stdout(Stdio::null())))
+        time(|| run(command.args(["promote", from, "production"]).stdout(Stdio::null())))
     };
     promote("old");
     let cfs: Vec<Duration> = (0..20).flat_map(|_| [promote("new"), promote("old")]).collect();
@@ -130,8 +130,7 @@ fn walk_and_diff(dir: &Path, files: usize) {
     println!("  commit {:?}", started.elapsed());
     let store = depot.store.root().to_owned();
     drop(depot);
-    // The last connection to close brings the write-ahead log home.
-    let bytes = fs::metadata(store.join("catalogue.db")).unwrap().len();
+    let bytes = catalogue_bytes(&store);
     println!("  catalogue {:.1} bytes a file (aim 100)", bytes as f64 / files as f64);
     let depot = Depot::open(&store).unwrap();
     // 500 changes: ten in each of fifty directories.
@@ -235,6 +234,12 @@ impl Sketch {
             }
         }
     }
+}
+
+/// The catalogue's size with its write-ahead log brought home.
+fn catalogue_bytes(store: &Path) -> u64 {
+    Depot::open(store).unwrap().catalogue.checkpoint().unwrap();
+    fs::metadata(store.join("catalogue.db")).unwrap().len()
 }
 
 fn entry(name: &str, item: Item) -> Entry {

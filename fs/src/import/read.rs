@@ -46,13 +46,15 @@ pub(super) fn read_files(
 ) -> Result<Progress, ImportError> {
     let mut progress = Progress::default();
     let mut unknown = Vec::new();
-    for (index, file) in files.iter_mut().enumerate() {
+    let stamps: Vec<Stamp> = files.iter().map(|file| file.stamp).collect();
+    let recalled = recall.recall(&stamps);
+    for (index, (file, blob)) in files.iter_mut().zip(recalled).enumerate() {
         progress.files += 1;
         progress.bytes += file.stamp.size_bytes;
         if file.same_as.is_some() {
             continue;
         }
-        file.blob = recall.recall(&file.stamp);
+        file.blob = blob;
         match file.blob {
             Some(_) => count_done(&mut progress, file.stamp.size_bytes),
             None => unknown.push(index),

@@ -5,6 +5,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{ImportError, Refusal, Stamp};
 use crate::digest::BlobId;
@@ -71,11 +72,26 @@ pub(super) fn is_executable(meta: &Metadata) -> bool {
     meta.mode() & 0o100 != 0
 }
 
-/// Lists everything below `dir`, symlinks not followed; fails with all refusals when there are any.
-pub(super) fn scan(dir: &Path) -> Result<Scan, ImportError> {
+/// Lists everything below `dir` with `threads` threads, symlinks not followed; fails with all refusals when
+/// there are any.
+pub(super) fn scan(dir: &Path, threads: usize) -> Result<Scan, ImportError> {
     let meta = fs::metadata(dir).map_err(|e| io_error("look at", dir, e))?;
-    let mut scanner = Scanner { files: Vec::new(), refusals: Vec::new(), links: HashMap::new() };
-    let root = scanner.dir(dir, &meta)?;
+    let queue = Queue::default();
+    queue.push(dir.to_owned());
+    let listed = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(|| queue.work())).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or_default()).collect::<Vec<_>>()
+    });
+    if let Some(error) = queue.take_error() {
+        return Err(error);
+    }
+    let mut scanner =
+        Assembler { dirs: HashMap::new(), files: Vec::new(), refusals: Vec::new(), links: HashMap::new() };
+    for (number, listed) in listed.into_iter().flatten() {
+        scanner.refusals.extend(listed.refusals);
+        scanner.dirs.insert(number, listed.entries);
+    }
+    let root = scanner.dir(0, meta.mtime());
     if scanner.refusals.is_empty() {
         Ok(Scan { root, files: scanner.files })
     } else {
@@ -88,16 +104,90 @@ pub(super) fn io_error(verb: &'static str, path: &Path, source: std::io::Error) 
     ImportError::Io { verb, path: path.to_owned(), source }
 }
 
-struct Scanner {
-    files: Vec<HostFile>,
-    refusals: Vec<Refusal>,
-    /// Files with several links, by device and inode.
-    links: HashMap<(u64, u64), usize>,
+/// Directories to be listed. Each has a number, in the order in which they were found.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
 }
 
-impl Scanner {
-    fn dir(&mut self, path: &Path, meta: &Metadata) -> Result<HostDir, ImportError> {
-        let mut entries = Vec::new();
+#[derive(Default)]
+struct QueueState {
+    waiting: Vec<(usize, PathBuf)>,
+    found: usize,
+    /// Directories that are being listed now and may have others below.
+    busy: usize,
+    error: Option<ImportError>,
+}
+
+/// One listed directory; those below it are numbers.
+#[derive(Default)]
+struct Listed {
+    entries: Vec<(Name, ListedItem)>,
+    refusals: Vec<Refusal>,
+}
+
+enum ListedItem {
+    File { file: HostFile, links: u64 },
+    Symlink { mtime: i64, target: Box<str> },
+    Dir { number: usize, mtime: i64 },
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, path: PathBuf) -> usize {
+        let mut state = self.lock();
+        let number = state.found;
+        state.found += 1;
+        state.waiting.push((number, path));
+        self.changed.notify_one();
+        number
+    }
+
+    fn take_error(&self) -> Option<ImportError> {
+        self.lock().error.take()
+    }
+
+    /// Takes the next directory; `None` when all are listed or one failed.
+    fn next(&self) -> Option<(usize, PathBuf)> {
+        let mut state = self.lock();
+        loop {
+            if state.error.is_some() {
+                return None;
+            }
+            if let Some(next) = state.waiting.pop() {
+                state.busy += 1;
+                return Some(next);
+            }
+            if state.busy == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lists directories until there are none left.
+    fn work(&self) -> Vec<(usize, Listed)> {
+        let mut all = Vec::new();
+        while let Some((number, path)) = self.next() {
+            let mut listed = Listed::default();
+            let result = listed.read(&path, self);
+            let mut state = self.lock();
+            state.busy -= 1;
+            state.error = state.error.take().or(result.err());
+            self.changed.notify_all();
+            drop(state);
+            all.push((number, listed));
+        }
+        all
+    }
+}
+
+impl Listed {
+    fn read(&mut self, path: &Path, queue: &Queue) -> Result<(), ImportError> {
         for entry in fs::read_dir(path).map_err(|e| io_error("list", path, e))? {
             let entry = entry.map_err(|e| io_error("list", path, e))?;
             let below = entry.path();
@@ -110,24 +200,31 @@ impl Scanner {
                 }
             };
             // What is below a refused name is looked at all the same, for a complete list.
-            let item = self.item(&below, &meta)?;
-            entries.extend(name.zip(item));
+            let item = self.item(below, &meta, queue)?;
+            self.entries.extend(name.zip(item));
         }
-        entries.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(HostDir { mtime: meta.mtime(), entries })
+        self.entries.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(())
     }
 
-    fn item(&mut self, path: &Path, meta: &Metadata) -> Result<Option<HostItem>, ImportError> {
+    fn item(
+        &mut self,
+        path: PathBuf,
+        meta: &Metadata,
+        queue: &Queue,
+    ) -> Result<Option<ListedItem>, ImportError> {
         let kind = meta.file_type();
         if kind.is_dir() {
-            return Ok(Some(HostItem::Dir(self.dir(path, meta)?)));
+            return Ok(Some(ListedItem::Dir { number: queue.push(path), mtime: meta.mtime() }));
         }
         if kind.is_file() {
-            return Ok(Some(HostItem::File(self.file(path, meta))));
+            let (stamp, executable) = (stamp_of(meta), is_executable(meta));
+            let file = HostFile { path, stamp, executable, blob: None, same_as: None };
+            return Ok(Some(ListedItem::File { file, links: meta.nlink() }));
         }
         if kind.is_symlink() {
-            let target = fs::read_link(path).map_err(|e| io_error("read the link", path, e))?;
-            return Ok(self.symlink(path, &target, meta.mtime()));
+            let target = fs::read_link(&path).map_err(|e| io_error("read the link", &path, e))?;
+            return Ok(self.symlink(&path, &target, meta.mtime()));
         }
         let what = if kind.is_socket() {
             "is a socket"
@@ -136,34 +233,16 @@ impl Scanner {
         } else {
             "is a device"
         };
-        self.refuse(path, what);
+        self.refuse(&path, what);
         Ok(None)
     }
 
-    fn file(&mut self, path: &Path, meta: &Metadata) -> usize {
-        let index = self.files.len();
-        let same_as = if meta.nlink() > 1 {
-            let first = *self.links.entry((meta.dev(), meta.ino())).or_insert(index);
-            (first != index).then_some(first)
-        } else {
-            None
-        };
-        self.files.push(HostFile {
-            path: path.to_owned(),
-            stamp: stamp_of(meta),
-            executable: is_executable(meta),
-            blob: None,
-            same_as,
-        });
-        index
-    }
-
-    fn symlink(&mut self, path: &Path, target: &Path, mtime: i64) -> Option<HostItem> {
+    fn symlink(&mut self, path: &Path, target: &Path, mtime: i64) -> Option<ListedItem> {
         let bytes = target.as_os_str().as_bytes();
         let text = std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control));
         match text {
             Some(text) if bytes.len() <= TARGET_MAX_BYTES => {
-                Some(HostItem::Symlink { mtime, target: text.into() })
+                Some(ListedItem::Symlink { mtime, target: text.into() })
             }
             _ => {
                 self.refuse(
@@ -177,5 +256,41 @@ impl Scanner {
 
     fn refuse(&mut self, path: &Path, reason: &str) {
         self.refusals.push(Refusal { path: path.to_owned(), reason: reason.to_owned() });
+    }
+}
+
+/// Puts the listed directories together.
+struct Assembler {
+    dirs: HashMap<usize, Vec<(Name, ListedItem)>>,
+    files: Vec<HostFile>,
+    refusals: Vec<Refusal>,
+    /// Files with several links, by device and inode.
+    links: HashMap<(u64, u64), usize>,
+}
+
+impl Assembler {
+    fn dir(&mut self, number: usize, mtime: i64) -> HostDir {
+        let listed = self.dirs.remove(&number).unwrap_or_default();
+        let mut entries = Vec::with_capacity(listed.len());
+        for (name, item) in listed {
+            let item = match item {
+                ListedItem::File { file, links } => HostItem::File(self.file(file, links)),
+                ListedItem::Symlink { mtime, target } => HostItem::Symlink { mtime, target },
+                ListedItem::Dir { number, mtime } => HostItem::Dir(self.dir(number, mtime)),
+            };
+            entries.push((name, item));
+        }
+        HostDir { mtime, entries }
+    }
+
+    fn file(&mut self, mut file: HostFile, links: u64) -> usize {
+        let index = self.files.len();
+        if links > 1 {
+            let key = (file.stamp.device, file.stamp.inode);
+            let first = *self.links.entry(key).or_insert(index);
+            file.same_as = (first != index).then_some(first);
+        }
+        self.files.push(file);
+        index
     }
 }

@@ -15,8 +15,9 @@ const OPTIONS: Options = Options { threads: 3, started_ns: i64::MAX };
 struct Memory(Mutex<HashMap<Stamp, BlobId>>);
 
 impl Recall for Memory {
-    fn recall(&self, stamp: &Stamp) -> Option<BlobId> {
-        self.0.lock().unwrap().get(stamp).copied()
+    fn recall(&self, stamps: &[Stamp]) -> Vec<Option<BlobId>> {
+        let memory = self.0.lock().unwrap();
+        stamps.iter().map(|stamp| memory.get(stamp).copied()).collect()
     }
 }
 

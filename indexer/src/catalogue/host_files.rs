@@ -76,16 +76,25 @@ impl HostFiles {
 }
 
 impl Recall for HostFiles {
-    fn recall(&self, stamp: &Stamp) -> Option<BlobId> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let sql = "SELECT hash FROM host_files
-             WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?";
+    fn recall(&self, stamps: &[Stamp]) -> Vec<Option<BlobId>> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        // A cache that cannot be read remembers nothing.
+        recall(&mut connection, stamps).unwrap_or_else(|_| vec![None; stamps.len()])
+    }
+}
+
+/// One transaction for all, since each would take and drop the lock of the database.
+fn recall(connection: &mut Connection, stamps: &[Stamp]) -> rusqlite::Result<Vec<Option<BlobId>>> {
+    let tx = connection.transaction()?;
+    let mut statement = tx.prepare_cached(
+        "SELECT hash FROM host_files
+         WHERE device = ? AND inode = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?",
+    )?;
+    let one = |stamp: &Stamp| {
         let Stamp { device, inode, size_bytes, mtime_ns, ctime_ns } = *stamp;
         let key = (device.cast_signed(), inode.cast_signed(), size_bytes, mtime_ns, ctime_ns);
-        let found = connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row(key, |row| row.get::<_, [u8; 32]>(0)).optional());
-        // A cache that cannot be read remembers nothing.
-        found.ok().flatten().map(BlobId::from)
-    }
+        let found = statement.query_row(key, |row| row.get::<_, [u8; 32]>(0)).optional()?;
+        Ok(found.map(BlobId::from))
+    };
+    stamps.iter().map(one).collect()
 }
