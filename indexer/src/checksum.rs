@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
+use cfs_fs::digest::{BlobId, Digest};
 use sha2::Digest as _;
 use thiserror::Error;
 
@@ -202,11 +203,66 @@ impl FromStr for Checksum {
     }
 }
 
+/// Computes the digest of one algorithm.
+#[derive(Debug, Clone)]
+pub struct Digester(State);
+
+#[derive(Debug, Clone)]
+enum State {
+    Md5(md5::Md5),
+    Sha1(sha1::Sha1),
+    Sha224(sha2::Sha224),
+    Sha256(sha2::Sha256),
+    Sha384(sha2::Sha384),
+    Sha512(sha2::Sha512),
+}
+
+impl Digester {
+    /// A digester that has seen nothing.
+    pub fn new(algorithm: Algorithm) -> Self {
+        Self(match algorithm {
+            Algorithm::Md5 => State::Md5(md5::Md5::new()),
+            Algorithm::Sha1 => State::Sha1(sha1::Sha1::new()),
+            Algorithm::Sha224 => State::Sha224(sha2::Sha224::new()),
+            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha384 => State::Sha384(sha2::Sha384::new()),
+            Algorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
+        })
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            State::Md5(state) => state.update(bytes),
+            State::Sha1(state) => state.update(bytes),
+            State::Sha224(state) => state.update(bytes),
+            State::Sha256(state) => state.update(bytes),
+            State::Sha384(state) => state.update(bytes),
+            State::Sha512(state) => state.update(bytes),
+        }
+    }
+
+    /// The digest of everything taken.
+    pub fn finish(self) -> Checksum {
+        let (algorithm, digest) = match self.0 {
+            State::Md5(state) => (Algorithm::Md5, state.finalize().to_vec()),
+            State::Sha1(state) => (Algorithm::Sha1, state.finalize().to_vec()),
+            State::Sha224(state) => (Algorithm::Sha224, state.finalize().to_vec()),
+            State::Sha256(state) => (Algorithm::Sha256, state.finalize().to_vec()),
+            State::Sha384(state) => (Algorithm::Sha384, state.finalize().to_vec()),
+            State::Sha512(state) => (Algorithm::Sha512, state.finalize().to_vec()),
+        };
+        let mut bytes = [0; MAX_DIGEST_BYTES];
+        bytes[..digest.len()].copy_from_slice(&digest);
+        Checksum { algorithm, bytes }
+    }
+}
+
 /// What one pass over some bytes found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashed {
-    /// The name a blob of these bytes has.
-    pub blake3: blake3::Hash,
+    /// The blob that these bytes are.
+    pub blob: BlobId,
     /// The digest by the algorithm that was asked for.
     pub checksum: Checksum,
     /// How many bytes there were.
@@ -217,45 +273,20 @@ pub struct Hashed {
 #[derive(Debug, Clone)]
 pub struct Hasher {
     blake3: blake3::Hasher,
-    declared: Declared,
+    declared: Digester,
     size_bytes: u64,
-}
-
-#[derive(Debug, Clone)]
-enum Declared {
-    Md5(md5::Md5),
-    Sha1(sha1::Sha1),
-    Sha224(sha2::Sha224),
-    Sha256(sha2::Sha256),
-    Sha384(sha2::Sha384),
-    Sha512(sha2::Sha512),
 }
 
 impl Hasher {
     /// A hasher that has seen nothing.
     pub fn new(algorithm: Algorithm) -> Self {
-        let declared = match algorithm {
-            Algorithm::Md5 => Declared::Md5(md5::Md5::new()),
-            Algorithm::Sha1 => Declared::Sha1(sha1::Sha1::new()),
-            Algorithm::Sha224 => Declared::Sha224(sha2::Sha224::new()),
-            Algorithm::Sha256 => Declared::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha384 => Declared::Sha384(sha2::Sha384::new()),
-            Algorithm::Sha512 => Declared::Sha512(sha2::Sha512::new()),
-        };
-        Hasher { blake3: blake3::Hasher::new(), declared, size_bytes: 0 }
+        Hasher { blake3: blake3::Hasher::new(), declared: Digester::new(algorithm), size_bytes: 0 }
     }
 
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.blake3.update(bytes);
-        match &mut self.declared {
-            Declared::Md5(state) => state.update(bytes),
-            Declared::Sha1(state) => state.update(bytes),
-            Declared::Sha224(state) => state.update(bytes),
-            Declared::Sha256(state) => state.update(bytes),
-            Declared::Sha384(state) => state.update(bytes),
-            Declared::Sha512(state) => state.update(bytes),
-        }
+        self.declared.update(bytes);
         self.size_bytes += bytes.len() as u64;
     }
 
@@ -266,19 +297,9 @@ impl Hasher {
 
     /// The digests of everything taken.
     pub fn finish(self) -> Hashed {
-        let (algorithm, digest) = match self.declared {
-            Declared::Md5(state) => (Algorithm::Md5, state.finalize().to_vec()),
-            Declared::Sha1(state) => (Algorithm::Sha1, state.finalize().to_vec()),
-            Declared::Sha224(state) => (Algorithm::Sha224, state.finalize().to_vec()),
-            Declared::Sha256(state) => (Algorithm::Sha256, state.finalize().to_vec()),
-            Declared::Sha384(state) => (Algorithm::Sha384, state.finalize().to_vec()),
-            Declared::Sha512(state) => (Algorithm::Sha512, state.finalize().to_vec()),
-        };
-        let mut bytes = [0; MAX_DIGEST_BYTES];
-        bytes[..digest.len()].copy_from_slice(&digest);
         Hashed {
-            blake3: self.blake3.finalize(),
-            checksum: Checksum { algorithm, bytes },
+            blob: Digest::from(self.blake3.finalize()).into(),
+            checksum: self.declared.finish(),
             size_bytes: self.size_bytes,
         }
     }
@@ -321,7 +342,7 @@ mod tests {
             let made = hasher.finish();
             assert_eq!(made.checksum.to_string(), expected);
             assert_eq!(expected.parse::<Checksum>().unwrap(), made.checksum);
-            assert_eq!(made.blake3, blake3::hash(b"abc"));
+            assert_eq!(made.blob, BlobId::of(b"abc"));
             assert_eq!(made.size_bytes, 3);
             assert_eq!(Checksum::new(algorithm, made.checksum.as_bytes()).unwrap(), made.checksum);
         }

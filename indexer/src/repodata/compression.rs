@@ -1,0 +1,94 @@
+//! Uncompressing metadata, with an end to it.
+//!
+//! The format is told by the first bytes, never by the name. Always true: a reader made here gives no more
+//! than the allowed number of bytes before it fails, whatever the compressed bytes claim, and the
+//! decompressors' own memory is bounded too.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+/// Memory that an xz stream may ask for: level 9 needs 65 MiB.
+const XZ_MEMORY_BYTES: u64 = 192 << 20;
+/// The largest zstd window, as a power of two: what the `zstd` tool takes without `--long`.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// A compression format, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Not compressed.
+    Plain,
+    /// gzip.
+    Gzip,
+    /// xz.
+    Xz,
+    /// Zstandard.
+    Zstd,
+    /// bzip2.
+    Bzip2,
+}
+
+impl Format {
+    /// The format of a file by its first bytes; six tell all of them apart.
+    pub fn of(magic: &[u8]) -> Self {
+        match magic {
+            [0x1f, 0x8b, ..] => Format::Gzip,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Format::Xz,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Format::Zstd,
+            [b'B', b'Z', b'h', ..] => Format::Bzip2,
+            _ => Format::Plain,
+        }
+    }
+}
+
+/// More bytes come out of a file than its declaration or the caller's cap allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is larger than {limit_bytes} bytes when uncompressed")]
+pub struct TooLarge {
+    /// How many bytes were allowed.
+    pub limit_bytes: u64,
+}
+
+/// A reader of what `input` holds uncompressed, whichever format it is in, that fails with [`TooLarge`]
+/// inside an [`io::Error`] when that is more than `limit_bytes`.
+pub fn reader<'a>(
+    mut input: impl BufRead + Send + 'a,
+    limit_bytes: u64,
+) -> io::Result<Box<dyn BufRead + Send + 'a>> {
+    let mut magic = Vec::with_capacity(6);
+    input.by_ref().take(6).read_to_end(&mut magic)?;
+    let format = Format::of(&magic);
+    let input = io::Cursor::new(magic).chain(input);
+    let plain: Box<dyn Read + Send + 'a> = match format {
+        Format::Plain => Box::new(input),
+        Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+        Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
+        Format::Xz => {
+            let flags = liblzma::stream::CONCATENATED;
+            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES, flags)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
+        }
+        Format::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(decoder)
+        }
+    };
+    Ok(Box::new(BufReader::with_capacity(1 << 16, Capped { inner: plain, limit_bytes, read_bytes: 0 })))
+}
+
+/// Fails as soon as more than the limit has come out.
+struct Capped<R> {
+    inner: R,
+    limit_bytes: u64,
+    read_bytes: u64,
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read_bytes += read as u64;
+        if self.read_bytes > self.limit_bytes {
+            return Err(io::Error::other(TooLarge { limit_bytes: self.limit_bytes }));
+        }
+        Ok(read)
+    }
+}
