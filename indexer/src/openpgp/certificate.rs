@@ -147,7 +147,7 @@ fn primary_validity(key: &SignedPublicKey) -> Validity {
     // A key of version 3 carries its term itself.
     let own_term = primary.legacy_v3_expiration_days().map(|days| i64::from(days) * 24 * 3600);
     let newest = newest(&statements);
-    let term = newest.and_then(|statement| statement.key_expiration_time());
+    let term = newest.and_then(Signature::key_expiration_time);
     let term = term.map(|term| i64::from(term.as_secs())).or(own_term).filter(|term| *term != 0);
     Validity {
         created,

@@ -13,15 +13,15 @@ use super::{Fingerprint, Keyring, Policy, SIGNATURES_MAX, SignatureError};
 use crate::checksum::{Algorithm, Digester};
 
 /// Bytes of one header; the kernel package's is below 10 MiB.
-const HEADER_BYTES_MAX: u64 = 64 << 20;
+const HEADER_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one signature.
 const SIGNATURE_BYTES_MAX: usize = 64 << 10;
 
-const LEAD_BYTES: u64 = 96;
+const LEAD_BYTES: usize = 96;
 const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
-const INTRO_BYTES: u64 = 16;
-const ENTRY_BYTES: u64 = 16;
+const INTRO_BYTES: usize = 16;
+const ENTRY_BYTES: usize = 16;
 
 /// Tags of the signature header: all signatures, in base64; over the header; over header and payload.
 const SIGNATURES: u32 = 278;
@@ -74,15 +74,14 @@ impl Keyring {
     ) -> Result<(Fingerprint, Cover), PackageError> {
         let size_bytes = file.seek(SeekFrom::End(0))?;
         file.rewind()?;
-        let mut lead = [0; LEAD_BYTES as usize];
+        let mut lead = [0; LEAD_BYTES];
         file.read_exact(&mut lead)?;
         if lead[..4] != LEAD_MAGIC {
             return Err(PackageError::Malformed("the magic number is missing"));
         }
         let signatures = Header::read(file, size_bytes)?;
         // The header after it begins at a multiple of eight.
-        let padding = (8 - signatures.bytes.len() as u64 % 8) % 8;
-        let header_at = LEAD_BYTES + signatures.bytes.len() as u64 + padding;
+        let header_at = (LEAD_BYTES + signatures.bytes.len().next_multiple_of(8)) as u64;
         file.seek(SeekFrom::Start(header_at))?;
         let header = Header::read(file, size_bytes)?;
         let payload_at = header_at + header.bytes.len() as u64;
@@ -120,7 +119,7 @@ impl Keyring {
     ) -> Result<Fingerprint, PackageError> {
         let mut failed = SignatureError::Unsigned;
         for tag in WHOLE_SIGNATURES {
-            let Some(bytes) = signatures.find(tag, TYPE_BINARY)? else { continue };
+            let Some(bytes) = signatures.binary(tag)? else { continue };
             for signature in parse(bytes)? {
                 file.seek(SeekFrom::Start(header_at))?;
                 let mut data = Some(BufReader::with_capacity(1 << 16, &mut *file));
@@ -155,7 +154,7 @@ fn header_signatures(signatures: &Header) -> Result<Vec<Signature>, PackageError
     }
     if found.is_empty() {
         for tag in HEADER_SIGNATURES {
-            if let Some(bytes) = signatures.find(tag, TYPE_BINARY)? {
+            if let Some(bytes) = signatures.binary(tag)? {
                 found.extend(parse(bytes)?);
             }
         }
@@ -214,54 +213,61 @@ fn payload_matches<F: Read + Seek>(
     Ok(Some(digester.finish().to_hex() == text.to_ascii_lowercase()))
 }
 
+/// An entry of a header.
+struct Entry<'a> {
+    kind: u32,
+    count: u32,
+    /// From the entry's offset to the header's end.
+    data: &'a [u8],
+}
+
 /// A header as it is in the file, its entries not believed before they are looked at.
 struct Header {
     /// Everything from the magic number on.
     bytes: Vec<u8>,
-    entries: u64,
+    entries: usize,
 }
 
 impl Header {
     /// Reads a header from where `file` stands.
     fn read(file: &mut impl Read, file_bytes: u64) -> Result<Self, PackageError> {
-        let mut intro = [0; INTRO_BYTES as usize];
+        let mut intro = [0; INTRO_BYTES];
         file.read_exact(&mut intro)?;
         if intro[..4] != HEADER_MAGIC {
             return Err(PackageError::Malformed("a header's magic number is missing"));
         }
-        let entries = u64::from(be_u32(&intro[8..12]));
-        let data_bytes = u64::from(be_u32(&intro[12..16]));
-        let rest_bytes = entries * ENTRY_BYTES + data_bytes;
-        if rest_bytes > HEADER_BYTES_MAX.min(file_bytes) {
+        let (entries, data_bytes) = (be_u32(&intro[8..12]) as usize, be_u32(&intro[12..16]) as usize);
+        let rest_bytes = entries.saturating_mul(ENTRY_BYTES).saturating_add(data_bytes);
+        if rest_bytes > HEADER_BYTES_MAX || rest_bytes as u64 > file_bytes {
             return Err(PackageError::Malformed("a header is larger than the file or the limit"));
         }
         let mut bytes = intro.to_vec();
-        file.take(rest_bytes).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 != INTRO_BYTES + rest_bytes {
+        file.take(rest_bytes as u64).read_to_end(&mut bytes)?;
+        if bytes.len() != INTRO_BYTES + rest_bytes {
             return Err(PackageError::Malformed("a header is cut off"));
         }
         Ok(Self { bytes, entries })
     }
 
-    /// The first entry called `tag`: its type, its count and the data from its offset on.
-    fn entry(&self, tag: u32) -> Result<Option<(u32, u32, &[u8])>, PackageError> {
-        let (index, data) = self.bytes[INTRO_BYTES as usize..].split_at((self.entries * ENTRY_BYTES) as usize);
-        for entry in index.chunks_exact(ENTRY_BYTES as usize) {
+    /// The first entry called `tag`.
+    fn entry(&self, tag: u32) -> Result<Option<Entry<'_>>, PackageError> {
+        let (index, data) = self.bytes[INTRO_BYTES..].split_at(self.entries * ENTRY_BYTES);
+        for entry in index.chunks_exact(ENTRY_BYTES) {
             if be_u32(&entry[..4]) == tag {
                 let offset = be_u32(&entry[8..12]) as usize;
                 let outside = PackageError::Malformed("a header's entry lies outside of it");
                 let data = data.get(offset..).ok_or(outside)?;
-                return Ok(Some((be_u32(&entry[4..8]), be_u32(&entry[12..16]), data)));
+                return Ok(Some(Entry { kind: be_u32(&entry[4..8]), count: be_u32(&entry[12..16]), data }));
             }
         }
         Ok(None)
     }
 
     /// The bytes of a binary entry.
-    fn find(&self, tag: u32, kind: u32) -> Result<Option<&[u8]>, PackageError> {
+    fn binary(&self, tag: u32) -> Result<Option<&[u8]>, PackageError> {
         match self.entry(tag)? {
             None => Ok(None),
-            Some((found, count, data)) if found == kind => {
+            Some(Entry { kind: TYPE_BINARY, count, data }) => {
                 let outside = PackageError::Malformed("a header's entry lies outside of it");
                 data.get(..count as usize).ok_or(outside).map(Some)
             }
@@ -271,7 +277,7 @@ impl Header {
 
     /// The strings of an entry; none when it is not there.
     fn strings(&self, tag: u32) -> Result<Vec<&[u8]>, PackageError> {
-        let Some((kind, count, mut data)) = self.entry(tag)? else { return Ok(Vec::new()) };
+        let Some(Entry { kind, count, mut data }) = self.entry(tag)? else { return Ok(Vec::new()) };
         if kind != TYPE_STRING && kind != TYPE_STRING_ARRAY {
             return Err(PackageError::Malformed("a header's entry is of the wrong type"));
         }
@@ -289,7 +295,9 @@ impl Header {
     fn number(&self, tag: u32) -> Result<Option<u32>, PackageError> {
         match self.entry(tag)? {
             None => Ok(None),
-            Some((TYPE_INT32, 1.., [a, b, c, d, ..])) => Ok(Some(u32::from_be_bytes([*a, *b, *c, *d]))),
+            Some(Entry { kind: TYPE_INT32, count: 1.., data: [a, b, c, d, ..] }) => {
+                Ok(Some(u32::from_be_bytes([*a, *b, *c, *d])))
+            }
             Some(_) => Err(PackageError::Malformed("a header's entry is of the wrong type")),
         }
     }
