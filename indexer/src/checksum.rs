@@ -230,6 +230,18 @@ impl Digester {
         })
     }
 
+    /// The algorithm.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            State::Md5(_) => Algorithm::Md5,
+            State::Sha1(_) => Algorithm::Sha1,
+            State::Sha224(_) => Algorithm::Sha224,
+            State::Sha256(_) => Algorithm::Sha256,
+            State::Sha384(_) => Algorithm::Sha384,
+            State::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
@@ -288,6 +300,11 @@ impl Hasher {
         self.blake3.update(bytes);
         self.declared.update(bytes);
         self.size_bytes += bytes.len() as u64;
+    }
+
+    /// The declared algorithm.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.declared.algorithm()
     }
 
     /// How many bytes were taken so far.

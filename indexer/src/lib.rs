@@ -4,7 +4,8 @@
 //!   values. [`checksum`]: digests that others use.
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
-//! - [`import`], [`promote`], [`rollback`]: the verbs.
+//! - [`repodata`], [`openpgp`]: what upstreams publish, from bytes to values; no files, no store.
+//! - [`import`], [`sync`], [`promote`], [`rollback`]: the verbs.
 
 pub mod catalogue;
 pub mod checksum;
@@ -17,4 +18,5 @@ pub mod repodata;
 pub mod revision;
 pub mod rollback;
 pub mod snapshot;
+pub mod sync;
 pub mod views;

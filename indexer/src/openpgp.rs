@@ -158,6 +158,13 @@ impl Keyring {
         }
     }
 
+    /// These keys and those of another file.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.certificates.extend(other.certificates);
+        self
+    }
+
     /// The primary keys, in the file's order.
     pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
         self.certificates.iter().map(Certificate::fingerprint)

@@ -1,0 +1,403 @@
+//! `sync`: a yum/dnf repository becomes a path of a new snapshot of a ref.
+//!
+//! The order is: metadata list, its signature, metadata files, packages, signatures of packages, tree, one
+//! commit. Always true: the ref moves only when every file that the metadata names is in the store with the
+//! declared size and checksum; what was downloaded before a failure is kept and not downloaded again; nothing
+//! is taken from the upstream into a path of this host.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ops::ControlFlow;
+
+use cfs_fs::edit::EditError;
+use cfs_fs::name::TreePath;
+use cfs_fs::store::StoreError;
+use cfs_fs::tree::{Item, Kind, NodeError, Sums, resolve};
+
+use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Upstream};
+use crate::checksum::Algorithm;
+use crate::depot::{Depot, place};
+use crate::openpgp::{Fingerprint, Keyring, SignatureError};
+use crate::repodata::RepodataError;
+use crate::revision::RefPath;
+
+pub mod address;
+mod documents;
+pub mod fetch;
+mod gather;
+mod partial;
+mod plan;
+mod spread;
+mod tree;
+mod verify;
+
+use address::Address;
+use documents::Documents;
+use fetch::{FetchError, Fetcher};
+use gather::Gathering;
+
+/// How a sync goes about it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Downloads, timeouts, attempts.
+    pub fetch: fetch::Options,
+    /// Accept checksums and signatures that rest on MD5, SHA-1 or SHA-224.
+    pub weak_checksums: bool,
+    /// With keys: accept metadata without a signature, but no package without one.
+    pub unsigned_metadata: bool,
+    /// The most bytes that a metadata file may have, as it is and uncompressed.
+    pub metadata_cap_bytes: u64,
+    /// The most bytes that a package may have.
+    pub package_cap_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            fetch: fetch::Options::default(),
+            weak_checksums: false,
+            unsigned_metadata: false,
+            metadata_cap_bytes: 4 << 30,
+            package_cap_bytes: 32 << 30,
+        }
+    }
+}
+
+/// What is to be synced where.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The repository.
+    pub address: Address,
+    /// The path that becomes it.
+    pub target: RefPath,
+    /// The keys that must have signed the metadata and every package; `None` demands no signatures.
+    pub keys: Option<Keyring>,
+    /// Why, in the user's words.
+    pub message: String,
+    /// How.
+    pub options: Options,
+}
+
+/// What a sync is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting until another sync of the same repository has ended.
+    Waiting,
+    /// Downloading metadata.
+    Metadata,
+    /// Hashing packages of the old tree whose checksums are not known.
+    Hashing,
+    /// Downloading packages.
+    Packages,
+    /// Checking signatures of packages.
+    Signatures,
+}
+
+/// How far a sync is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Files that this phase is about.
+    pub files: u64,
+    /// Files that are done.
+    pub files_done: u64,
+    /// Bytes that this phase is about, as far as they are declared.
+    pub bytes: u64,
+    /// Bytes that are done.
+    pub bytes_done: u64,
+}
+
+/// Is told how far a sync is, and stops it by breaking: what was downloaded by then is kept.
+pub type OnProgress<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
+
+/// What a sync did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Packages that the repository has; not counted when nothing had changed.
+    pub packages: Option<u64>,
+    /// All its files, metadata included.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that were downloaded.
+    pub fetched_files: u64,
+    /// Bytes that were received for them.
+    pub fetched_bytes: u64,
+    /// The key that signed the metadata, when keys were given.
+    pub key: Option<Fingerprint>,
+    /// The ref's move; `None` when nothing changed.
+    pub update: Option<RefUpdate>,
+}
+
+/// A file that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Its URL, or its path on this host.
+    pub url: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Why a sync was not made. The ref is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// There is no repository at the address.
+    #[error("{url}: there is no repository: it is not there")]
+    NoRepository {
+        /// Where its repomd.xml should be.
+        url: String,
+    },
+    /// The list of metadata files, its signature or its key cannot be had.
+    #[error("{url}: cannot be downloaded")]
+    Document {
+        /// Which of them.
+        url: String,
+        /// Why not.
+        source: FetchError,
+    },
+    /// Metadata cannot be used.
+    #[error("{url}: cannot be used")]
+    Metadata {
+        /// The metadata file.
+        url: String,
+        /// What is wrong with it.
+        source: RepodataError,
+    },
+    /// The repository does not list its packages in a way that cfs reads.
+    #[error("{url}: lists no primary metadata")]
+    NoPrimary {
+        /// Its repomd.xml.
+        url: String,
+    },
+    /// Two files would stand at one path, or one inside another.
+    #[error("{url}: names {path} as a file and as something else")]
+    Overlap {
+        /// The metadata that says so.
+        url: String,
+        /// The path.
+        path: TreePath,
+    },
+    /// A file is vouched for only by a checksum that can be forged.
+    #[error("{url}: its {algorithm} checksum can be forged")]
+    WeakChecksum {
+        /// The file.
+        url: String,
+        /// The algorithm.
+        algorithm: Algorithm,
+    },
+    /// A file is declared larger than it may be.
+    #[error("{url}: is declared with {size_bytes} bytes; at most {limit_bytes} are allowed")]
+    Oversize {
+        /// The file.
+        url: String,
+        /// The declared size.
+        size_bytes: u64,
+        /// The most it may have.
+        limit_bytes: u64,
+    },
+    /// Keys were given and the metadata is not signed.
+    #[error("{url}: is not there, so the metadata is not signed")]
+    UnsignedMetadata {
+        /// Where the signature should be.
+        url: String,
+    },
+    /// Keys were given and the metadata's signature is not good.
+    #[error("{url}: the metadata {source}")]
+    MetadataSignature {
+        /// The signed file.
+        url: String,
+        /// What is wrong with its signature.
+        source: SignatureError,
+    },
+    /// Files could not be had or are not what they should be; others were, and are kept.
+    #[error("{address}: {} files cannot be had", failures.len())]
+    Failed {
+        /// The repository.
+        address: String,
+        /// All of them.
+        failures: Vec<Failure>,
+    },
+    /// The sync was stopped.
+    #[error("{address}: the sync was stopped")]
+    Stopped {
+        /// The repository.
+        address: String,
+    },
+    /// Downloading cannot even begin.
+    #[error("cannot start downloading")]
+    Start(#[source] FetchError),
+    /// The tree cannot be put at its path.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
+
+impl From<NodeError> for SyncError {
+    fn from(error: NodeError) -> Self {
+        Self::Catalogue(error.into())
+    }
+}
+
+impl From<StoreError> for SyncError {
+    fn from(error: StoreError) -> Self {
+        Self::Catalogue(error.into())
+    }
+}
+
+/// An error with all its causes, on one line.
+fn reason(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some errors repeat what is below them.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Makes the repository a path of a new snapshot of the target's ref. When nothing has changed since the last
+/// sync, there is no new snapshot.
+pub fn sync(
+    depot: &Depot,
+    request: &Request,
+    signer: &Signer,
+    progress: &mut OnProgress<'_>,
+) -> Result<Report, SyncError> {
+    // A symbolic ref cannot be synced into: say so before hours of downloading.
+    let current = depot.catalogue.current(&request.target.name)?;
+    let old = item_at(depot, current.as_ref(), &request.target.path)?;
+    let fetcher = Fetcher::new(request.options.fetch.clone()).map_err(SyncError::Start)?;
+    let documents = Documents::fetch(&fetcher, &request.address)?;
+    let last = last_sync(depot, request, old.as_ref())?;
+    if let (Some(last), Some(old)) = (&last, &old)
+        && last.repomd == documents.repomd_blob()
+        && documents.are_in(depot, old)?
+    {
+        return Ok(Report::of_nothing(old));
+    }
+    let key = documents.check_signature(request, signer.now)?;
+    let repomd = documents.parse(request)?;
+
+    let mut gathering = Gathering::new(depot, request, &fetcher, old.as_ref());
+    let time = documents.time(&repomd, depot, old.as_ref(), signer.now)?;
+    let metadata = plan::metadata(request, &repomd, time)?;
+    gathering.gather(Phase::Metadata, &metadata, progress)?;
+    let packages = gathering.list_packages(&repomd, time)?;
+    plan::check_paths(request, metadata.iter().chain(&packages))?;
+    gathering.gather(Phase::Packages, &packages, progress)?;
+    gathering.check_failures()?;
+    if let Some(keys) = &request.keys {
+        let trusted = last.as_ref().and(old.as_ref());
+        let check = verify::Check { keys, trusted, metadata_signed: key.is_some(), now: signer.now };
+        verify::packages(&gathering, &check, &packages, progress)?;
+    }
+    let mut items = documents.publish(depot, time)?;
+    for wanted in metadata.iter().chain(&packages) {
+        items.push((wanted.path.clone(), gathering.item(wanted)?));
+    }
+    let (tree, update) = commit(depot, request, signer, &documents, &items)?;
+    let sums = sums(&tree);
+    Ok(Report {
+        packages: Some(packages.len() as u64),
+        files: sums.files,
+        bytes: sums.bytes,
+        fetched_files: gathering.fetched_files,
+        fetched_bytes: gathering.fetched_bytes,
+        key,
+        update,
+    })
+}
+
+impl Report {
+    /// Nothing had changed; the repository is `old`.
+    fn of_nothing(old: &Item) -> Self {
+        let sums = sums(old);
+        Self {
+            packages: None,
+            files: sums.files,
+            bytes: sums.bytes,
+            fetched_files: 0,
+            fetched_bytes: 0,
+            key: None,
+            update: None,
+        }
+    }
+}
+
+fn sums(tree: &Item) -> Sums {
+    match tree.kind {
+        Kind::Dir(dir) => dir.sums,
+        _ => Sums::default(),
+    }
+}
+
+/// What stands at `path` of a snapshot.
+fn item_at(depot: &Depot, current: Option<&Current>, path: &TreePath) -> Result<Option<Item>, SyncError> {
+    let Some(current) = current else { return Ok(None) };
+    Ok(resolve(&depot.catalogue, &current.snapshot.root_item(), path)?)
+}
+
+/// The last complete sync of the target, if its outcome still stands there and no less was demanded of it.
+fn last_sync(depot: &Depot, request: &Request, old: Option<&Item>) -> Result<Option<Upstream>, SyncError> {
+    let Some(Item { kind: Kind::Dir(dir), .. }) = old else { return Ok(None) };
+    let last = depot.catalogue.upstream(&request.target)?;
+    Ok(last.filter(|last| last.tree == dir.id && last.policy == policy(request)))
+}
+
+/// What a request demands of a repository, as it is recorded.
+fn policy(request: &Request) -> String {
+    let Options { weak_checksums, unsigned_metadata, .. } = request.options;
+    let Some(keys) = &request.keys else { return format!("1 weak={weak_checksums} keys=") };
+    let mut names: Vec<String> = keys.fingerprints().map(|key| key.to_string()).collect();
+    names.sort_unstable();
+    format!("1 weak={weak_checksums} unsigned={unsigned_metadata} keys={}", names.join(","))
+}
+
+/// Builds the tree and moves the ref to it, unless it is there already; records the sync as complete.
+fn commit(
+    depot: &Depot,
+    request: &Request,
+    signer: &Signer,
+    documents: &Documents,
+    items: &[(TreePath, Item)],
+) -> Result<(Item, Option<RefUpdate>), SyncError> {
+    let mut built = None;
+    let update = depot.catalogue.update_ref(&depot.store, &request.target.name, signer, |current| {
+        let old = item_at(depot, current, &request.target.path)?;
+        let (tree, nodes) = tree::build(depot, old.as_ref(), items)?;
+        let placed = place(&depot.catalogue, current, &request.target.path, &tree, nodes, signer.now)?;
+        built = Some(tree);
+        Ok::<_, SyncError>(placed.map(|(root, nodes)| Draft {
+            root,
+            nodes,
+            parents: Vec::new(),
+            meta: BTreeMap::from([
+                ("sync.url".into(), request.address.to_string()),
+                ("sync.repomd".into(), documents.repomd_blob().to_string()),
+            ]),
+            message: request.message.clone(),
+            reason: format!("sync {}", request.address),
+        }))
+    })?;
+    let Some(tree @ Item { kind: Kind::Dir(dir), .. }) = built else {
+        let what = format!("the tree of {} is no directory", request.address);
+        return Err(CatalogueError::Damaged { what }.into());
+    };
+    let upstream = Upstream {
+        url: request.address.to_string(),
+        repomd: documents.repomd_blob(),
+        tree: dir.id,
+        policy: policy(request),
+        synced: signer.now,
+    };
+    depot.catalogue.record_upstream(&request.target, &upstream)?;
+    Ok((tree, update))
+}
