@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+pub mod repo;
+pub mod upstream;
+
 /// A temporary directory with a path for a store, removed at the end.
 pub struct Sandbox {
     dir: tempfile::TempDir,

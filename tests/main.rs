@@ -3,6 +3,7 @@
 //! - `commands`: every verb, its messages and exit statuses.
 //! - `guide`, `cli_reference`: the documents say what the program does.
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
+//! - `sync`: upstreams that do as they should, and upstreams that do not.
 //! - `tidy`: the code and the documents against the rules of the house.
 
 #![expect(
@@ -16,4 +17,5 @@ mod commands;
 mod guide;
 mod harness;
 mod mount;
+mod sync;
 mod tidy;

@@ -24,6 +24,7 @@ mod refs;
 mod rollback;
 mod show;
 mod stats;
+mod sync;
 mod umount;
 
 /// The verbs.
@@ -31,6 +32,8 @@ mod umount;
 pub enum Command {
     /// Make a new, empty store.
     Init(init::Args),
+    /// Make a yum/dnf repository a path of a new snapshot of a ref.
+    Sync(sync::Args),
     /// Make a host directory a path of a new snapshot of a ref.
     Import(import::Args),
     /// Write a tree to a plain directory.
@@ -67,6 +70,7 @@ pub enum Command {
 pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> {
     match command {
         Command::Init(args) => init::run(&args, context),
+        Command::Sync(args) => sync::run(&args, context),
         Command::Import(args) => import::run(&args, context),
         Command::Checkout(args) => checkout::run(&args, context),
         Command::Promote(args) => promote::run(&args, context),
