@@ -211,6 +211,9 @@ fn report(report: &Report, args: &Args, context: &Context<'_>) -> Result<(), Com
         count(report.fetched_files),
         size(report.fetched_bytes),
     );
+    if let Some(key) = &report.key {
+        context.output.detail(format_args!("the metadata is signed with the key {key}"));
+    }
     match &report.update {
         Some(update) => {
             let text = format!("{text}; snapshot {}, generation {}", update.id, update.generation);
