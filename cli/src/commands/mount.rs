@@ -28,8 +28,6 @@ use crate::report::{CommandError, Kind};
 
 /// The line by which the process that serves a mount says that the mount answers.
 const READY: &str = "ready";
-/// Requests that wait for the disk must not keep those that need not waiting.
-const THREADS_MIN: usize = 4;
 /// How long the end of an unmounted mount is waited for.
 const END: Duration = Duration::from_secs(5);
 
@@ -56,6 +54,10 @@ pub struct Args {
     /// Memory for directories, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = CACHE_BYTES >> 20)]
     cache_size: usize,
+
+    /// Threads that answer the kernel [default: one a core, at least 2].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
 
     /// Owner and group of everything in the mount [default: the store's].
     #[arg(long, value_name = "UID:GID", value_parser = parse_owner)]
@@ -133,6 +135,9 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
     command.args(args.allow_other.then_some("--allow-other"));
     if let Some(name) = &args.view {
         command.args(["--view", name.as_str()]);
+    }
+    if let Some(threads) = args.threads {
+        command.args(["--threads", &threads.to_string()]);
     }
     if let Some(Owner { uid, gid }) = args.owner {
         command.args(["--owner", &format!("{uid}:{gid}")]);
@@ -246,7 +251,7 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<Mounted, CommandError>
     let view = View::new(catalogue, nodes, store, options);
     let settings = fuse::Settings {
         allow_other: args.allow_other || rustix::process::geteuid().is_root(),
-        threads: Context::threads().max(THREADS_MIN),
+        threads: args.threads.unwrap_or_else(Context::threads),
     };
     let report = Box::new(|text: &str| {
         let now = i64::try_from(Context::now_ns() / 1_000_000_000).unwrap_or(i64::MAX);
