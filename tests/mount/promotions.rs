@@ -30,8 +30,8 @@ fn every_mount_shows_the_new_snapshot_when_the_command_returns() {
     let mounts =
         [mount(&sandbox, "a", &[]), mount(&sandbox, "b", &[]), mount(&sandbox, "c", &["--view", "staging"])];
     says(
-        "When `cfs promote`, `cfs rollback`, `cfs import` or `cfs sync` has returned, every path that is then \
-         walked through a ref's name leads to the new snapshot, in all mounts of the store on the host.",
+        "When `cfs promote`, `cfs rollback` or `cfs import` has returned, every path that is then walked \
+         through a ref's name leads to the new snapshot, in all mounts of the store on the host.",
     );
     says("Any number of mounts of one store exist at a time.");
     let paths = [
