@@ -1,7 +1,8 @@
 //! The integration tests: the `cfs` binary, the mount, and real clients, seen from outside.
 //!
 //! - `commands`: every verb, its messages and exit statuses.
-//! - `guide`, `cli_reference`: the documents say what the program does.
+//! - `guide`, `cli_reference`, `format`: the documents say what the program does.
+//! - `crash`: `kill -9` at random points. `interop`: real servers and clients.
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
 //! - `sync`: upstreams that do as they should, and upstreams that do not.
 //! - `tidy`: the code and the documents against the rules of the house.
@@ -14,8 +15,11 @@
 
 mod cli_reference;
 mod commands;
+mod crash;
+mod format;
 mod guide;
 mod harness;
+mod interop;
 mod mount;
 mod sync;
 mod tidy;
