@@ -55,7 +55,7 @@ fn assert_unchanged(scene: &Scene, before: &str) {
 #[test]
 fn a_download_that_breaks_off_is_resumed_by_the_next_run() {
     // Two attempts, each of which brings 1,000 bytes.
-    assert_eq!(fault_fails(&Fault::Truncate(1000), "was tried 2 times"), [Some(2000)]);
+    assert_eq!(fault_fails(&Fault::Truncate(1000), "attempt 2 of 2 failed"), [Some(2000)]);
     assert_eq!(fault_fails(&Fault::End(1000), "ends after 2000 of"), [Some(2000)]);
 }
 
@@ -83,7 +83,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn a_server_that_hangs_closes_trickles_or_fails_is_given_up() {
     assert_eq!(fault_fails(&Fault::Close, "the connection failed"), [None]);
-    assert_eq!(fault_fails(&Fault::Hang(Some(500)), "was tried 2 times"), [Some(1000)]);
+    assert_eq!(fault_fails(&Fault::Hang(Some(500)), "attempt 2 of 2 failed"), [Some(1000)]);
     assert_eq!(fault_fails(&Fault::Status(503), "answers 503"), [None]);
     let from = fault_fails(&Fault::Trickle, "the server sent");
     assert!(from[0].is_some_and(|from| from > 0), "{from:?}");

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::stats;
+use crate::harness::repo::Repo;
 use crate::harness::{Sandbox, installed, ran, real_data};
 
 /// A server process, ended with the test.
@@ -41,6 +42,11 @@ impl Server {
     }
 
     fn nginx(sandbox: &Sandbox, dir: &Path) -> Self {
+        Self::nginx_with(sandbox, dir, "", "")
+    }
+
+    /// nginx with more for its `listen` line and its server.
+    fn nginx_with(sandbox: &Sandbox, dir: &Path, listen: &str, more: &str) -> Self {
         let port = free_port();
         let root = sandbox.path("nginx");
         fs::create_dir_all(&root).unwrap();
@@ -52,7 +58,7 @@ impl Server {
              http {{ access_log off; gzip on; gzip_types *; gzip_min_length 1; client_body_temp_path {root}/a;
                proxy_temp_path {root}/b; fastcgi_temp_path {root}/c; uwsgi_temp_path {root}/d;
                scgi_temp_path {root}/e;
-               server {{ listen 127.0.0.1:{port}; root {dir}; }} }}"
+               server {{ listen 127.0.0.1:{port} {listen}; root {dir}; {more} }} }}"
         );
         let file = sandbox.write("nginx.conf", text);
         Self::start(port, Command::new("nginx").arg("-c").arg(file))
@@ -155,6 +161,48 @@ fn real_repositories_come_through_real_servers_unchanged() {
             assert_eq!(again["changed"], false, "{args:?}");
         }
     }
+}
+
+#[test]
+fn tls_is_spoken_with_trusted_servers_only() {
+    if !["openssl", "nginx"].iter().all(|program| installed(program)) {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    let repo = Repo::with_packages(&sandbox.path("upstream"), 5);
+    repo.write();
+    let made = ran(Command::new("openssl")
+        .current_dir(sandbox.path(""))
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"]));
+    assert_eq!(made.code, 0, "{made:?}");
+    let (cert, key) = (sandbox.path("cert.pem"), sandbox.path("key.pem"));
+    let down = "location /down/ { return 302 http://localhost:1/; }";
+    let tls = format!("ssl_certificate {}; ssl_certificate_key {}; {down}", cert.display(), key.display());
+    let server = Server::nginx_with(&sandbox, &repo.dir, "ssl", &tls);
+    let url = server.url.replace("http://127.0.0.1", "https://localhost");
+    let sync = |url: &str, trusted: &Path| {
+        ran(sandbox.cfs().env("SSL_CERT_FILE", trusted).args(["sync", "--attempts=1", url, "test:os"]))
+    };
+    let empty = sandbox.write("empty.pem", "");
+    for untrusted in [Path::new("/nonexistent"), &empty] {
+        let done = sync(&url, untrusted);
+        assert_eq!(done.code, 3, "{done:?}");
+        assert!(
+            done.stderr.contains("repodata/repomd.xml") && done.stderr.contains("certificate"),
+            "{done:?}"
+        );
+    }
+    let done = sync(&format!("{url}down"), &cert);
+    assert!(done.code == 3 && done.stderr.contains("from https to http"), "{done:?}");
+    let done = sync(&url, &cert);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_same(&sandbox, "test:os", &repo.dir);
+    // Without any authority, plain HTTP works as before.
+    let plain = Server::nginx(&sandbox, &repo.dir);
+    let done = sync(&plain.url, &empty);
+    assert!(done.code == 0 && done.stdout.contains("nothing changed"), "{done:?}");
 }
 
 #[test]

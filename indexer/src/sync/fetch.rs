@@ -168,7 +168,7 @@ pub enum FetchError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It was tried in vain.
-    #[error("was tried {attempts} times")]
+    #[error("attempt {attempts} of {attempts} failed")]
     Exhausted {
         /// How often.
         attempts: u32,
@@ -282,11 +282,12 @@ impl Fetcher {
             drop(done);
             loop {
                 let event = match tokio::time::timeout(TICK, finished.recv()).await {
-                    Err(_) => Event::Bytes(shared.received_bytes.load(Ordering::Relaxed)),
-                    Ok(Some((number, result))) => Event::Done(number, result),
+                    Err(_) => None,
+                    Ok(Some((number, result))) => Some(Event::Done(number, result)),
                     Ok(None) => break,
                 };
-                if on(event).is_break() {
+                let bytes = Event::Bytes(shared.received_bytes.load(Ordering::Relaxed));
+                if on(bytes).is_break() || event.is_some_and(|event| on(event).is_break()) {
                     break;
                 }
             }
