@@ -3,6 +3,7 @@
 //! - `commands`: every verb, its messages and exit statuses.
 //! - `guide`, `cli_reference`, `format`: the documents say what the program does.
 //! - `crash`: `kill -9` at random points. `interop`: real servers and clients.
+//! - `demo`: what the demo shows is true, and nothing is left of it.
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
 //! - `sync`: upstreams that do as they should, and upstreams that do not.
 //! - `tidy`: the code and the documents against the rules of the house.
@@ -16,6 +17,7 @@
 mod cli_reference;
 mod commands;
 mod crash;
+mod demo;
 mod format;
 mod guide;
 mod harness;

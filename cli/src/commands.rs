@@ -12,6 +12,7 @@ use crate::report::{CommandError, Kind};
 mod cat;
 mod checkout;
 mod completions;
+mod demo;
 mod diff;
 mod import;
 mod init;
@@ -62,6 +63,15 @@ pub enum Command {
     Mount(mount::Args),
     /// Unmount a file system of cfs.
     Umount(umount::Args),
+    /// Show the main job from end to end, on a repository made for it or on yours.
+    ///
+    /// An upstream of real packages is synced, promoted to staging and to production, and mounted. While
+    /// readers read complete repositories through the mount over and over, an update is synced and promoted,
+    /// and rolled back; each pass must have seen one compose, never a mixture of two.
+    ///
+    /// All of it happens in a temporary directory (TMPDIR says where) with a store of its own, about the size
+    /// of the upstream. The store of --store is not touched, and nothing is left behind.
+    Demo(demo::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -85,6 +95,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Stats(args) => stats::run(&args, context),
         Command::Mount(args) => mount::run(&args, context),
         Command::Umount(args) => umount::run(&args, context),
+        Command::Demo(args) => demo::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
     }
 }

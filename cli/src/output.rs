@@ -112,3 +112,9 @@ pub fn size(bytes: u64) -> impl Display {
 pub fn count(number: u64) -> impl Display {
     indicatif::HumanCount(number)
 }
+
+/// A duration as people read it: `3.2 ms`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}
