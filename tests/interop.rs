@@ -1,4 +1,4 @@
-//! Real clients: a repository made by createrepo_c from real packages, served by nginx and by Python, synced,
+//! Real clients: a repository made by `createrepo_c` from real packages, served by nginx and by Python, synced,
 //! mounted, and read by diff and dnf.
 
 use std::fs;
@@ -59,7 +59,7 @@ fn python(root: &Path) -> (Server, String) {
     (Server(child), format!("http://127.0.0.1:{port}/"))
 }
 
-/// The real packages in a directory of their own, with metadata by createrepo_c.
+/// The real packages in a directory of their own, with metadata by `createrepo_c`.
 fn real_repository(sandbox: &Sandbox) -> Option<PathBuf> {
     let data = real_data()?;
     let repo = sandbox.path("upstream");
@@ -83,7 +83,7 @@ fn real_repository(sandbox: &Sandbox) -> Option<PathBuf> {
     Some(repo)
 }
 
-/// A sync takes what the metadata lists, so packages that createrepo_c left out must not be compared.
+/// A sync takes what the metadata lists, so packages that `createrepo_c` left out must not be compared.
 fn remove_unlisted(repo: &Path) {
     let listed = ok(Command::new("bash")
         .args(["-c", "zcat -f repodata/*primary.xml* | grep -o 'location href=\"[^\"]*'"])

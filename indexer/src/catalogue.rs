@@ -40,8 +40,11 @@ const SQLITE_NEEDED: i32 = 3_051_003;
 /// How long a writer waits for another one. A commit takes milliseconds; a large import, seconds.
 const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A large import leaves a large log behind; beyond this it is cut again.
-const JOURNAL_LIMIT_BYTES: u32 = 64 << 20;
+/// A write-ahead log beyond this is brought home after the next commit. Whoever opens the catalogue reads all of
+/// it, so it should be small; a promotion appends some 50 KB.
+const LOG_LIMIT_BYTES: u64 = 1 << 20;
+/// How long bringing it home may wait for readers before it is left to the next commit.
+const LOG_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why the catalogue cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -183,9 +186,13 @@ impl Catalogue {
 
     /// Brings the write-ahead log home into the database file and empties it, as far as readers permit.
     pub fn checkpoint(&self) -> Result<(), CatalogueError> {
-        self.read("bring the write-ahead log home", |connection| {
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        })
+        self.read("bring the write-ahead log home", bring_log_home)
+    }
+
+    fn log_bytes(&self) -> u64 {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-wal");
+        Path::new(&path).metadata().map_or(0, |meta| meta.len())
     }
 
     /// Runs `work` on a connection for reading, outside a transaction: each statement sees the newest state.
@@ -218,6 +225,10 @@ impl Catalogue {
         let tx = Tx { inner: transaction, verb, path: &self.path };
         let result = work(&tx)?;
         tx.inner.commit().map_err(fail)?;
+        if self.log_bytes() > LOG_LIMIT_BYTES {
+            // The commit stands whatever comes of this.
+            let _ = bring_log_home(&connection);
+        }
         Ok(result)
     }
 }
@@ -236,6 +247,13 @@ impl Tx<'_> {
     }
 }
 
+fn bring_log_home(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(LOG_PATIENCE)?;
+    let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    result
+}
+
 fn sqlite_error(verb: &'static str, path: &Path, source: rusqlite::Error) -> CatalogueError {
     CatalogueError::Sqlite { verb, path: path.to_owned(), source }
 }
@@ -246,10 +264,11 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // The write-ahead log stays when the last process goes: a promotion is one append and one sync, and the
-    // log is brought home every thousand pages by whoever commits then.
+    // The write-ahead log stays when the last process goes, so a promotion is one append and one sync; whoever
+    // finds it grown after a commit brings it home. SQLite's own way would do that at every commit of a
+    // short-lived process, which cannot know what was brought home before.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.pragma_update(None, "journal_size_limit", JOURNAL_LIMIT_BYTES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.pragma_update(None, "cell_size_check", "ON")?;

@@ -65,6 +65,12 @@ pub enum RepodataError {
         /// The most there may be.
         limit: usize,
     },
+    /// There is text before or behind the top element.
+    #[error("byte {at_byte}: text outside the top element")]
+    Stray {
+        /// Where it ends.
+        at_byte: u64,
+    },
     /// The document ends inside an element.
     #[error("byte {at_byte}: ends inside an element")]
     Truncated {

@@ -23,8 +23,9 @@ pub fn run(_: &Args, context: &Context<'_>) -> Result<(), CommandError> {
             logical.add(&snapshot.root_item());
         }
     }
-    let path = depot.store.root().join("catalogue.db");
-    let catalogue_bytes = std::fs::metadata(&path).map_err(|e| CommandError::io("look at", &path, e))?.len();
+    // The write-ahead log belongs to the database; what is not there takes no space.
+    let catalogue = ["catalogue.db", "catalogue.db-wal"].map(|name| depot.store.root().join(name));
+    let catalogue_bytes: u64 = catalogue.iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum();
     // A ratio of counts; it need not be exact.
     #[expect(clippy::cast_precision_loss, reason = "printed with two decimals")]
     let ratio = if totals.blob_bytes == 0 { 1.0 } else { logical.bytes as f64 / totals.blob_bytes as f64 };

@@ -112,6 +112,10 @@ fn hostile_xml_is_refused() {
     assert!(matches!(parse("<metadata><package>"), RepodataError::Truncated { .. }));
     assert!(matches!(parse(""), RepodataError::Truncated { .. }));
     assert!(matches!(parse("<metadata/><metadata/>"), RepodataError::Limit { .. }));
+    for stray in ["x<metadata/>", "<metadata/>x", "<metadata/>&amp;", "<metadata/>\n<![CDATA[x]]>"] {
+        assert!(matches!(parse(stray), RepodataError::Stray { .. }), "{stray}");
+    }
+    assert!(Packages::new("<metadata/>\n\n".as_bytes()).next().is_none());
     assert!(matches!(parse("<html></html>"), RepodataError::WrongDocument { .. }));
     assert!(matches!(parse("<metadata></package>"), RepodataError::Xml { .. }));
     assert!(matches!(

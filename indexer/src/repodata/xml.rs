@@ -119,6 +119,12 @@ impl<R: BufRead> Xml<R> {
                 self.depth -= 1; // the parser has matched it with its beginning
                 Ok(Event::Close)
             }
+            Ok(Raw::Text(text)) if self.depth == 0 && !text.trim().is_empty() => {
+                Err(RepodataError::Stray { at_byte })
+            }
+            Ok(Raw::CData(_) | Raw::GeneralRef(_)) if self.depth == 0 => {
+                Err(RepodataError::Stray { at_byte })
+            }
             Ok(Raw::Text(text)) => Ok(Event::Text(text.into_inner())),
             Ok(Raw::CData(text)) => Ok(Event::Text(text.into_inner())),
             Ok(Raw::GeneralRef(reference)) => match reference.resolve_char_ref().map_err(malformed)? {
