@@ -220,11 +220,13 @@ impl Catalogue {
     ) -> Result<T, E> {
         let fail = |source| sqlite_error(verb, &self.path, source);
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
-        let tx = Tx { inner: transaction, verb, path: &self.path };
-        let result = work(&tx)?;
-        tx.inner.commit().map_err(fail)?;
+        let result = {
+            let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+            let tx = Tx { inner: begun.map_err(fail)?, verb, path: &self.path };
+            let result = work(&tx)?;
+            tx.inner.commit().map_err(fail)?;
+            result
+        };
         if self.log_bytes() > LOG_LIMIT_BYTES {
             // The commit stands whatever comes of this.
             let _ = bring_log_home(&connection);
