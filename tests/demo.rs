@@ -110,6 +110,34 @@ fn the_figures_agree_with_each_other() {
 }
 
 #[test]
+fn without_a_mount_it_says_so_and_shows_the_rest() {
+    if !installed("unshare") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let hide = "mount --bind /dev/null /dev/fuse";
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_cfs")]);
+        command.env("TMPDIR", sandbox.path("tmp"));
+        ran(&mut command)
+    };
+    fs::create_dir(sandbox.path("tmp")).unwrap();
+    if unshare(hide).code != 0 {
+        eprintln!("skipped: /dev/fuse cannot be hidden here");
+        return;
+    }
+    let Ran { code, stdout, stderr } = unshare(&format!("{hide} && exec \"$0\" --json demo"));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let figures: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&figures["mounted"], &figures["passes"]["mixed"]), (&false.into(), &0.into()));
+    assert!(figures["not_mounted_because"].as_str().unwrap().contains("cannot mount"), "{figures}");
+    assert!(number(&figures["passes"]["second"]) >= 2, "{figures}");
+    assert!(unshare(&format!("{hide} && exec \"$0\" demo")).stdout.contains("\nno mount "));
+    assert_nothing_is_left(&sandbox);
+}
+
+#[test]
 fn keep_leaves_a_store_and_an_upstream_that_others_can_use() {
     let sandbox = Sandbox::new();
     let kept = sandbox.path("kept");
