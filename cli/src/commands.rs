@@ -28,51 +28,26 @@ mod stats;
 mod sync;
 mod umount;
 
-/// The verbs.
+/// The verbs. What each says of itself stands on its `Args`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a new, empty store.
     Init(init::Args),
-    /// Make a yum/dnf repository a path of a new snapshot of a ref.
     Sync(sync::Args),
-    /// Make a host directory a path of a new snapshot of a ref.
     Import(import::Args),
-    /// Write a tree to a plain directory.
     Checkout(checkout::Args),
-    /// Make a tree of one ref a path of another, atomically.
     Promote(promote::Args),
-    /// Give a ref the tree it had before.
     Rollback(rollback::Args),
-    /// Make a ref symbolic: another name for a ref, such as latest-Rocky-9.
     Link(link::Args),
-    /// List the refs.
     Refs(refs::Args),
-    /// Show how a ref has moved.
     Log(log::Args),
-    /// Show a snapshot's record.
     Show(show::Args),
-    /// List a directory of a snapshot.
     Ls(ls::Args),
-    /// Print a file of a snapshot.
     Cat(cat::Args),
-    /// Show what differs between two trees.
     Diff(diff::Args),
-    /// Count what is stored.
     Stats(stats::Args),
-    /// Show refs and snapshots as a file system.
     Mount(mount::Args),
-    /// Unmount a file system of cfs.
     Umount(umount::Args),
-    /// Show the main job from end to end, on a repository made for it or on yours.
-    ///
-    /// An upstream of real packages is synced, promoted to staging and to production, and mounted. While
-    /// readers read complete repositories through the mount over and over, an update is synced and promoted,
-    /// and rolled back; each pass must have seen one compose, never a mixture of two.
-    ///
-    /// All of it happens in a temporary directory (TMPDIR says where) with a store of its own, about the size
-    /// of the upstream. The store of --store is not touched, and nothing is left behind.
     Demo(demo::Args),
-    /// Print a completion script for a shell.
     Completions(completions::Args),
 }
 

@@ -6,7 +6,9 @@ use cfs_indexer::revision::RevPath;
 use crate::context::Context;
 use crate::report::{self, CommandError};
 
-/// Prints a file of a snapshot, verified against its name.
+/// Print a file of a snapshot.
+///
+/// Its bytes are verified against its name; exit status 4 after the last byte when they are not those.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The file.

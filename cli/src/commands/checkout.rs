@@ -11,8 +11,10 @@ use crate::context::Context;
 use crate::output::{count, size};
 use crate::report::{self, CommandError};
 
-/// Writes a tree to a plain directory, which must be absent or empty. Copied bytes are verified; where the
-/// file system can, files share their extents with the store.
+/// Write a tree to a plain directory.
+///
+/// The directory must be absent or empty. Copied bytes are verified; where the file system can, files share
+/// their extents with the store.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The tree.

@@ -6,7 +6,9 @@ use clap_complete::Shell;
 use crate::context::Context;
 use crate::report::CommandError;
 
-/// Prints a completion script, to be put where the shell looks for them.
+/// Print a completion script for a shell.
+///
+/// It is to be put where the shell looks for them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The shell.

@@ -23,7 +23,14 @@ mod verdict;
 use scratch::{MOUNT_POINT, STORE, Scratch};
 use story::Story;
 
-/// Shows the main job from end to end, in a directory of its own that is gone afterwards.
+/// Show the main job from end to end, on a repository made for it or on yours.
+///
+/// An upstream of real packages is synced, promoted to staging and to production, and mounted. While
+/// readers read complete repositories through the mount over and over, an update is synced and promoted,
+/// and rolled back; each pass must have seen one compose, never a mixture of two.
+///
+/// All of it happens in a temporary directory (TMPDIR says where) with a store of its own, about the size
+/// of the upstream. The store of --store is not touched, and nothing is left behind.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Use this yum/dnf repository instead of one made on the spot. It is downloaded completely; its update

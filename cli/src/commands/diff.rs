@@ -10,7 +10,9 @@ use crate::context::Context;
 use crate::output::{count, size};
 use crate::report::{self, CommandError};
 
-/// Shows what differs between two trees: A added, R removed, C changed. Exit status 1 when anything does.
+/// Show what differs between two trees.
+///
+/// A added, R removed, C changed. Exit status 1 when anything differs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The old tree.

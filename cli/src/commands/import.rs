@@ -11,9 +11,10 @@ use crate::context::Context;
 use crate::output::{count, size};
 use crate::report::CommandError;
 
-/// Makes a host directory a path of a new snapshot of a ref, which is created if need be. Symlinks, times
-/// (whole seconds) and the executable bit are kept. An unchanged file is not read again, so an interrupted
-/// import is resumed by running it again.
+/// Make a host directory a path of a new snapshot of a ref.
+///
+/// A new ref is created. Symlinks, times (whole seconds) and the executable bit are kept. An unchanged file
+/// is not read again, so an interrupted import is resumed by running it again.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The host directory.

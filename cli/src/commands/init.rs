@@ -6,7 +6,9 @@ use serde_json::json;
 use crate::context::Context;
 use crate::report::CommandError;
 
-/// Makes the store that --store names; the directory must be absent or empty.
+/// Make a new, empty store.
+///
+/// It is made where --store says; the directory must be absent or empty.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -6,8 +6,9 @@ use serde_json::json;
 use crate::context::Context;
 use crate::report::CommandError;
 
-/// Makes NAME a symbolic ref: another name for TARGET, shown as a symlink in mounts. Moving it later is one
-/// atomic step, and is logged as any move.
+/// Make a ref symbolic: another name for a ref, such as latest-Rocky-9.
+///
+/// Mounts show it as a symlink. Moving it later is one atomic step, and is logged as any move.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The symbolic ref.

@@ -8,7 +8,9 @@ use crate::context::Context;
 use crate::output::time;
 use crate::report::CommandError;
 
-/// Shows how a ref has moved, newest first: generation, time, what it names since, who and why.
+/// Show how a ref has moved.
+///
+/// Newest first: generation, time, what it names since, who and why.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The ref.

@@ -9,7 +9,9 @@ use crate::context::Context;
 use crate::output::time;
 use crate::report::CommandError;
 
-/// Lists a directory of a snapshot, in byte order of names.
+/// List a directory of a snapshot.
+///
+/// In byte order of names; a directory's size is that of everything below it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The directory, or a file.

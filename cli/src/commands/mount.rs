@@ -31,9 +31,11 @@ const READY: &str = "ready";
 /// How long the end of an unmounted mount is waited for.
 const END: Duration = Duration::from_secs(5);
 
-/// Shows refs and snapshots as a read-only file system at an empty directory: compose/, views/, current/,
-/// snapshots/ and at/, or one ref. Returns when the mount answers; a process in the background serves it
-/// until `cfs umount`. Recovers a mount point whose process has died.
+/// Show refs and snapshots as a file system.
+///
+/// At an empty directory, read-only: compose/, views/, current/, snapshots/ and at/, or one ref. Returns
+/// when the mount answers; a process in the background serves it until `cfs umount`. Recovers a mount point
+/// whose process has died.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The mount point: an empty directory.

@@ -9,8 +9,10 @@ use crate::report::CommandError;
 
 use super::diff::{print_change, summary_json, summary_text};
 
-/// Makes a tree of one ref a path of another ref in one step: readers see the old tree or the new one, never
-/// a mixture. The target becomes equal to the source, unless --keep lets what the source lacks stay.
+/// Make a tree of one ref a path of another, atomically.
+///
+/// Readers see the old tree or the new one, never a mixture. The path becomes equal to the source, unless
+/// --keep lets what the source lacks stay.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The tree to be promoted.

@@ -7,7 +7,9 @@ use crate::context::Context;
 use crate::output::time;
 use crate::report::CommandError;
 
-/// Lists the refs: name, generation, time of the last move, and what it names.
+/// List the refs.
+///
+/// One a line: name, generation, time of the last move, and what it names.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

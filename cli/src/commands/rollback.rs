@@ -9,8 +9,9 @@ use crate::context::Context;
 use crate::output::time;
 use crate::report::CommandError;
 
-/// Gives a ref the tree it had before, as a new snapshot, one generation on; so a rollback can be rolled
-/// back too.
+/// Give a ref the tree it had before.
+///
+/// It becomes a new snapshot, one generation on; so a rollback can be rolled back too.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The ref.

@@ -7,7 +7,9 @@ use crate::context::Context;
 use crate::output::{count, size, time};
 use crate::report::CommandError;
 
-/// Shows a snapshot's record: what it holds, and where it comes from.
+/// Show a snapshot's record.
+///
+/// What it holds, where it comes from, who made it and why.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The snapshot.

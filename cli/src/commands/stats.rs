@@ -8,7 +8,9 @@ use crate::context::Context;
 use crate::output::{count, size};
 use crate::report::CommandError;
 
-/// Counts what the refs show (logical) and what is stored for it.
+/// Count what is stored.
+///
+/// Logical is what the refs show, every path counted; stored is what it costs.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -18,10 +18,12 @@ use crate::context::Context;
 use crate::output::{count, size};
 use crate::report::{CommandError, Kind};
 
-/// Makes a yum/dnf repository a path of a new snapshot of a ref, which is created if need be: every metadata
-/// file byte for byte, every package, with the times that upstream states. What the store has is not
-/// downloaded; sizes and checksums are checked while downloading. When anything fails, the ref stays as it
-/// is and the next run resumes. When nothing has changed upstream, there is no new snapshot.
+/// Make a yum/dnf repository a path of a new snapshot of a ref.
+///
+/// A new ref is created. Every metadata file comes byte for byte, and every package, with the times that
+/// upstream states. What the store has is not downloaded; sizes and checksums are checked while
+/// downloading. When anything fails, the ref stays as it is and the next run resumes. When nothing has
+/// changed upstream, there is no new snapshot.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The repository: http://, https:// or file:// and what is above its repodata/, or a directory.

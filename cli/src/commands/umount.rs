@@ -15,7 +15,9 @@ use crate::report::{CommandError, Kind};
 /// How long the process that served the mount is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Unmounts what `cfs mount` mounted, and waits until its process has ended.
+/// Unmount a file system of cfs.
+///
+/// Waits until the process that served it has ended.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The mount point.
