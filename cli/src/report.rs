@@ -164,9 +164,9 @@ impl From<CatalogueError> for CommandError {
             error @ CatalogueError::Symbolic { .. } => {
                 Self::new(Kind::No, error).hint("name the ref itself, or move the link with `cfs link`")
             }
-            error @ (CatalogueError::RefConflict { .. } | CatalogueError::NotSymbolic { .. }) => {
-                Self::new(Kind::No, error)
-            }
+            error @ (CatalogueError::RefConflict { .. }
+            | CatalogueError::NotSymbolic { .. }
+            | CatalogueError::SymbolicLoop { .. }) => Self::new(Kind::No, error),
             error => Self::new(Kind::Failed, error),
         }
     }

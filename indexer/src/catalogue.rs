@@ -103,6 +103,14 @@ pub enum CatalogueError {
         /// What it names.
         target: RefName,
     },
+    /// A symbolic ref would lead to itself.
+    #[error("ref {name} cannot name {target}, which leads back to {name}")]
+    SymbolicLoop {
+        /// The symbolic ref.
+        name: RefName,
+        /// What it would name.
+        target: RefName,
+    },
     /// A snapshot ref stands where a symbolic one should.
     #[error("ref {name} is not symbolic")]
     NotSymbolic {

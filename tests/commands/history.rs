@@ -73,6 +73,7 @@ fn refusals_exit_1_and_change_nothing() {
         (["promote", "compose/9/one", "latest"], "is symbolic"),
         (["promote", "compose/9/one", "production/9"], "cannot exist beside production"),
         (["link", "production", "compose/9/one"], "is not symbolic"),
+        (["link", "latest", "latest"], "leads back to latest"),
     ] {
         let error = sandbox.fails(1, args);
         assert!(error.contains(reason), "{args:?}: {error}");

@@ -7,8 +7,9 @@ use super::reflog::{self, Move};
 use super::{Catalogue, CatalogueError, Signer, Tx};
 use crate::refname::RefName;
 
-/// How many symbolic refs are followed before it is called a loop.
-const SYMBOLIC_DEPTH_MAX: usize = 8;
+/// How many symbolic refs are followed before it is called a loop, which [`Catalogue::link`] never makes. The
+/// kernel follows as many symlinks of a mount.
+const SYMBOLIC_DEPTH_MAX: usize = 40;
 
 /// A ref as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,12 +87,24 @@ impl Catalogue {
                 }
                 Some(old) => old.generation + 1,
             };
+            if tx.run(|connection| leads_back(connection, target, name))? {
+                return Err(CatalogueError::SymbolicLoop { name: name.clone(), target: target.clone() });
+            }
             let target = Target::Symbolic(target.clone());
             set(tx, name, &target, generation, signer.now)?;
             reflog::append(tx, &Move { name, generation, old: None, new: &target, signer, reason })?;
             Ok(generation)
         })
     }
+}
+
+/// Whether whoever follows `from` comes to `name`.
+fn leads_back(connection: &Connection, from: &RefName, name: &RefName) -> rusqlite::Result<bool> {
+    let sql = "WITH RECURSIVE way(name) AS (
+             VALUES (?1) UNION
+             SELECT refs.target FROM way JOIN refs ON refs.name = way.name WHERE refs.target IS NOT NULL)
+         SELECT EXISTS (SELECT 1 FROM way WHERE name = ?2)";
+    connection.prepare_cached(sql)?.query_row([from.as_str(), name.as_str()], |row| row.get(0))
 }
 
 /// Reads one ref.

@@ -179,8 +179,22 @@ fn symbolic_refs_are_followed_moved_and_protected() {
         depot.catalogue.link(&name("compose/9/one"), &latest, &signer(2), ""),
         Err(CatalogueError::NotSymbolic { .. })
     ));
-    link("compose/9/latest").unwrap();
-    assert!(matches!(depot.catalogue.follow_ref(&latest), Err(CatalogueError::Damaged { .. })));
+}
+
+#[test]
+fn a_symbolic_ref_never_leads_to_itself() {
+    let (_temp, depot) = depot();
+    let update = commit(&depot, &name("x"), "x", 1);
+    let link = |from: &str, to: &str| depot.catalogue.link(&name(from), &name(to), &signer(2), "");
+    assert!(matches!(link("l0", "l0"), Err(CatalogueError::SymbolicLoop { .. })));
+    link("l0", "x").unwrap();
+    for n in 1..20 {
+        link(&format!("l{n}"), &format!("l{}", n - 1)).unwrap();
+    }
+    for to in ["l0", "l1", "l19"] {
+        assert!(matches!(link("l0", to), Err(CatalogueError::SymbolicLoop { .. })), "{to}");
+    }
+    assert_eq!(depot.catalogue.follow_ref(&name("l19")).unwrap().1, update.id, "a long way is no loop");
 }
 
 #[test]
