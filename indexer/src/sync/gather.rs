@@ -153,9 +153,12 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Whether a blob's bytes have this checksum; a damaged blob has none.
+    /// Whether a blob's bytes have this checksum; a damaged or a lost blob has none, and is brought again.
     fn has_checksum(&self, blob: BlobId, checksum: &Checksum) -> Result<bool, StoreError> {
-        let mut file = self.depot.store.open_blob(blob)?;
+        let mut file = match self.depot.store.open_blob(blob) {
+            Err(StoreError::Missing { .. }) => return Ok(false),
+            opened => opened?,
+        };
         let mut hasher = Hasher::new(checksum.algorithm());
         let mut buffer = vec![0; 1 << 18];
         loop {
