@@ -154,6 +154,31 @@ fn an_imported_tree_is_hashed_instead_of_downloaded() {
 }
 
 #[test]
+fn a_server_that_forbids_what_it_lacks_is_an_upstream() {
+    let scene = Scene::new(1);
+    scene.upstream.fault("/repodata/repomd.xml.asc", Fault::Status(403));
+    scene.upstream.fault("/repodata/repomd.xml.key", Fault::Status(403));
+    assert_eq!(scene.sync()["changed"], true);
+    assert_eq!(scene.sync()["changed"], false);
+    scene.upstream.fault("/repodata/repomd.xml", Fault::Status(403));
+    let text = scene.fails(&[]);
+    assert!(text.contains("repomd.xml: cannot be downloaded: the server answers 403"), "{text}");
+}
+
+#[test]
+fn a_blob_that_was_lost_is_brought_again() {
+    let mut scene = Scene::new(3);
+    scene.sync();
+    let blob = blake3::hash(&scene.repo.packages[1].content).to_hex();
+    std::fs::remove_file(scene.sandbox.store().join("blobs").join(&blob[..2]).join(&blob[2..])).unwrap();
+    scene.sandbox.fails(4, ["cat", "test:os/Packages/p0001.rpm"]);
+    scene.repo.add("Packages/new.rpm", b"new");
+    scene.repo.write();
+    scene.sync();
+    scene.sandbox.ok(["cat", "test:os/Packages/p0001.rpm"]);
+}
+
+#[test]
 fn files_and_directories_are_upstreams_too() {
     let scene = Scene::new(4);
     let dir = scene.repo.dir.to_str().unwrap();

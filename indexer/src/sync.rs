@@ -275,7 +275,7 @@ pub fn sync(
     let current = depot.catalogue.current(&request.target.name)?;
     let old = item_at(depot, current.as_ref(), &request.target.path)?;
     let fetcher = Fetcher::new(request.options.fetch.clone()).map_err(SyncError::Start)?;
-    let documents = Documents::fetch(&fetcher, &request.address)?;
+    let documents = Documents::fetch(&fetcher, request)?;
     let last = last_sync(depot, request, old.as_ref())?;
     if let (Some(last), Some(old)) = (&last, &old)
         && last.repomd == documents.repomd_blob()

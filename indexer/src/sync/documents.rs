@@ -10,8 +10,7 @@ use cfs_fs::store::lease::Lease;
 use cfs_fs::store::publish::{Publisher, Ready};
 use cfs_fs::tree::{Item, Kind, NodeError, resolve};
 
-use super::address::Address;
-use super::fetch::{Document, Fetcher};
+use super::fetch::{Document, FetchError, Fetcher};
 use super::{Request, SyncError};
 use crate::depot::Depot;
 use crate::openpgp::{Fingerprint, Policy};
@@ -40,16 +39,23 @@ pub(super) fn path(text: &str) -> TreePath {
 
 impl Documents {
     /// Downloads what there is of them.
-    pub(super) fn fetch(fetcher: &Fetcher, address: &Address) -> Result<Self, SyncError> {
+    pub(super) fn fetch(fetcher: &Fetcher, request: &Request) -> Result<Self, SyncError> {
+        let address = &request.address;
         let get = |text: &str| {
             let found = fetcher.document(address, &path(text), BYTES_MAX);
             found.map_err(|source| SyncError::Document { url: address.describe(&path(text)), source })
         };
+        // Object stores that let nobody list them answer 403 for what is not there.
+        let get_unless_forbidden = |text: &str| match get(text) {
+            Err(SyncError::Document { source: FetchError::Forbidden(_), .. }) => Ok(None),
+            found => found,
+        };
+        let must_be_signed = request.keys.is_some() && !request.options.unsigned_metadata;
         let no_repository = || SyncError::NoRepository { url: address.describe(&path(REPOMD)) };
         Ok(Self {
             repomd: get(REPOMD)?.ok_or_else(no_repository)?,
-            signature: get(SIGNATURE)?,
-            key: get(KEY)?,
+            signature: if must_be_signed { get(SIGNATURE)? } else { get_unless_forbidden(SIGNATURE)? },
+            key: get_unless_forbidden(KEY)?,
         })
     }
 

@@ -104,6 +104,9 @@ pub enum FetchError {
     /// It is not there.
     #[error("is not there ({0})")]
     NotFound(String),
+    /// The server does not give it, and does not say whether it is there.
+    #[error("the server answers {0}")]
+    Forbidden(String),
     /// The server answered with an error.
     #[error("the server answers {status}")]
     Status {

@@ -180,6 +180,7 @@ fn refused(response: &Response) -> FetchError {
     let status = response.status();
     match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => FetchError::NotFound(status.to_string()),
+        StatusCode::FORBIDDEN => FetchError::Forbidden(status.to_string()),
         _ => {
             let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let transient = status.is_server_error()
