@@ -88,6 +88,19 @@ fn names_that_would_break_mirrors_are_refused_with_a_list() {
 }
 
 #[test]
+fn what_would_be_too_deep_to_be_named_is_refused() {
+    let sandbox = Sandbox::with_store();
+    let deepest = "d/".repeat(63) + "f";
+    sandbox.write(&format!("tree/{deepest}"), "good");
+    sandbox.ok(["import", "tree", "x"]);
+    assert_eq!(sandbox.ok(["cat", &format!("x:{deepest}")]), "good");
+    sandbox.write(&format!("tree/{}g", "d/".repeat(64)), "bad");
+    let error = sandbox.fails(1, ["import", "tree/", "x"]);
+    assert!(error.contains("too deep"), "{error}");
+    sandbox.ok(["cat", &format!("x:{deepest}")]);
+}
+
+#[test]
 fn diff_says_what_differs_and_exits_1() {
     let sandbox = Sandbox::with_store();
     sample(&sandbox);

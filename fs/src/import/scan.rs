@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{ImportError, Refusal, Stamp};
 use crate::digest::BlobId;
-use crate::name::Name;
+use crate::name::{DEPTH_MAX, Name, PATH_MAX_BYTES};
 use crate::tree::{Item, Kind};
 
 /// Longest target of a symlink: what Linux can follow.
@@ -76,7 +76,8 @@ pub(super) fn is_executable(meta: &Metadata) -> bool {
 /// there are any.
 pub(super) fn scan(dir: &Path, threads: usize) -> Result<Scan, ImportError> {
     let meta = fs::metadata(dir).map_err(|e| io_error("look at", dir, e))?;
-    let queue = Queue::default();
+    let top_bytes = dir.as_os_str().len();
+    let queue = Queue { top_bytes, top_depth: depth_of(dir), ..Queue::default() };
     queue.push(dir.to_owned());
     let listed = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(|| queue.work())).collect();
@@ -107,6 +108,9 @@ pub(super) fn io_error(verb: &'static str, path: &Path, source: std::io::Error) 
 /// Directories to be listed. Each has a number, in the order in which they were found.
 #[derive(Default)]
 struct Queue {
+    /// Length and depth of the top directory's path, which are not part of the tree.
+    top_bytes: usize,
+    top_depth: usize,
     state: Mutex<QueueState>,
     changed: Condvar,
 }
@@ -133,7 +137,19 @@ enum ListedItem {
     Dir { number: usize, mtime: i64 },
 }
 
+fn depth_of(path: &Path) -> usize {
+    path.components().count()
+}
+
 impl Queue {
+    /// Whether a tree can have this path below its top; one that is too long could be neither named nor
+    /// checked out.
+    fn has_room_for(&self, path: &Path) -> bool {
+        // With the separator behind the top, so a byte less than a path may have.
+        let bytes = path.as_os_str().len().saturating_sub(self.top_bytes);
+        bytes <= PATH_MAX_BYTES && depth_of(path) - self.top_depth <= DEPTH_MAX
+    }
+
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,6 +215,11 @@ impl Listed {
                     None
                 }
             };
+            if !queue.has_room_for(&below) {
+                // Nothing below it could be taken either.
+                self.refuse(&below, "its path is too long or too deep");
+                continue;
+            }
             // What is below a refused name is looked at all the same, for a complete list.
             let item = self.item(below, &meta, queue)?;
             self.entries.extend(name.zip(item));
