@@ -186,7 +186,9 @@ fn write_files(
 /// Writes one file; returns whether it shares extents with the store.
 fn write_file(store: &Store, job: &Job, how: How) -> Result<bool, CheckoutError> {
     let path = &job.path;
+    let blob_error = |source| CheckoutError::Blob { path: path.clone(), source };
     if how == How::Hardlink {
+        check_size(store, job).map_err(blob_error)?;
         fs::hard_link(store.blob_path(job.blob), path).map_err(io_error("link", path))?;
         return Ok(false);
     }
@@ -197,7 +199,7 @@ fn write_file(store: &Store, job: &Job, how: How) -> Result<bool, CheckoutError>
         .mode(mode)
         .open(path)
         .map_err(io_error("create", path))?;
-    let blob_error = |source| CheckoutError::Blob { path: path.clone(), source };
+    check_size(store, job).map_err(blob_error)?;
     let blob = store.open_blob(job.blob).map_err(blob_error)?;
     let shared = rustix::fs::ioctl_ficlone(&file, &blob).is_ok();
     if !shared {
@@ -205,6 +207,15 @@ fn write_file(store: &Store, job: &Job, how: How) -> Result<bool, CheckoutError>
     }
     finish_file(&file, job).map_err(io_error("finish", path))?;
     Ok(shared)
+}
+
+/// Fails when the blob is missing or has another size: links and shared extents are not verified otherwise.
+fn check_size(store: &Store, job: &Job) -> Result<(), StoreError> {
+    if store.has_blob(job.blob, job.size_bytes) {
+        return Ok(());
+    }
+    // Reading it tells what is wrong with it.
+    store.copy_blob(job.blob, &mut io::sink()).map(drop)
 }
 
 /// Sets the mode that the umask may have cut, and the time.

@@ -145,6 +145,9 @@ fn a_damaged_blob_is_exit_4_and_named() {
     let blob = sandbox.path("store/blobs").join(&hex[..2]).join(&hex[2..]);
     fs::remove_file(&blob).unwrap();
     assert!(sandbox.fails(4, ["cat", "x:a"]).contains(&hex));
+    assert!(sandbox.fails(4, ["checkout", "--hardlink", "x", "missing"]).contains(&hex));
+    fs::write(&blob, "short").unwrap();
+    assert!(sandbox.fails(4, ["checkout", "--hardlink", "x", "short"]).contains(&hex));
     fs::write(&blob, "CONTENT").unwrap();
     assert!(sandbox.fails(4, ["cat", "x:a"]).contains("damaged"));
     assert!(sandbox.fails(4, ["checkout", "x", "out"]).contains(&hex));
