@@ -75,6 +75,7 @@ pub type Report = Box<dyn Fn(&str) + Send + Sync>;
 /// A mounted view, served by threads of its own until it is unmounted. Dropping it unmounts.
 pub struct Mounted {
     dir: PathBuf,
+    device: Option<String>,
     session: BackgroundSession,
 }
 
@@ -87,7 +88,19 @@ impl fmt::Debug for Mounted {
 impl Mounted {
     /// Waits until the mount is gone, whoever unmounts it ([`mounts::unmount`]).
     pub fn wait(self) -> Result<(), FuseError> {
-        self.session.join().map_err(|source| FuseError::Session { dir: self.dir, source })
+        let Self { dir, mut session, .. } = self;
+        let guard = std::mem::replace(&mut session.guard, std::thread::spawn(|| Ok(())));
+        let ended =
+            guard.join().unwrap_or_else(|_| Err(io::Error::other("a thread that served it panicked")));
+        // `fuser` would unmount whatever is at the directory: by now perhaps another mount, whose mirrors
+        // would then find an empty directory.
+        std::mem::forget(session);
+        ended.map_err(|source| FuseError::Session { dir, source })
+    }
+
+    /// The device of this mount in the kernel's table ([`mounts::Mount::device`]).
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
     }
 }
 
@@ -118,16 +131,15 @@ pub fn mount<R: Roots + 'static, N: Nodes + Send + Sync + 'static>(
     let own = session.as_fd().try_clone_to_owned().map_err(failed)?;
     device.get_or_init(|| own);
     let session = session.spawn().map_err(failed)?;
-    raise_read_ahead(dir);
-    Ok(Mounted { dir: dir.to_owned(), session })
+    let device = mounts::find(dir).ok().flatten().map(|mount| mount.device);
+    device.iter().for_each(|device| raise_read_ahead(device));
+    Ok(Mounted { dir: dir.to_owned(), device, session })
 }
 
 /// Lets the kernel read ahead as much as one request carries. Only root may, and only speed depends on it.
-fn raise_read_ahead(dir: &Path) {
-    if let Ok(Some(mount)) = mounts::find(dir) {
-        let knob = format!("/sys/class/bdi/{}/read_ahead_kb", mount.device);
-        let _ = fs::write(knob, (REQUEST_BYTES >> 10).to_string());
-    }
+fn raise_read_ahead(device: &str) {
+    let knob = format!("/sys/class/bdi/{device}/read_ahead_kb");
+    let _ = fs::write(knob, (REQUEST_BYTES >> 10).to_string());
 }
 
 struct Adapter<R, N> {

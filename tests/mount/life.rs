@@ -72,6 +72,45 @@ fn a_mount_in_use_is_not_unmounted_unless_lazily() {
 }
 
 #[test]
+fn the_end_of_a_lazily_unmounted_mount_leaves_the_next_one_alone() {
+    if !can_mount() {
+        return;
+    }
+    for told_to_end in [false, true] {
+        let sandbox = world();
+        let old = mount(&sandbox, "mnt", &[]);
+        let inside = fs::File::open(old.path("views/staging/dir/file")).unwrap();
+        sandbox.ok(["umount", "--lazy", "mnt"]);
+        let new = mount(&sandbox, "mnt", &[]);
+        if told_to_end {
+            kill_process(old.daemon.unwrap(), Signal::TERM).unwrap();
+        } else {
+            drop(inside);
+        }
+        assert!(old.daemon_has_ended());
+        assert_eq!(fs::read_to_string(new.path("views/staging/dir/file")).unwrap(), "content");
+    }
+}
+
+#[test]
+fn of_several_that_mount_at_one_place_one_succeeds() {
+    if !can_mount() {
+        return;
+    }
+    let sandbox = world();
+    fs::create_dir(sandbox.path("mnt")).unwrap();
+    let live = Live { dir: sandbox.path("mnt"), daemon: None };
+    let start =
+        |_| sandbox.cfs().args(["mount", "mnt"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let children: Vec<_> = (0..4).map(start).collect();
+    let done =
+        children.into_iter().filter_map(|mut child| child.wait().unwrap().success().then_some(())).count();
+    assert_eq!(done, 1);
+    assert_eq!(fs::read_to_string(live.path("views/staging/dir/file")).unwrap(), "content");
+    sandbox.ok(["umount", "mnt"]);
+}
+
+#[test]
 fn signals_end_a_mount_cleanly() {
     if !can_mount() {
         return;

@@ -17,6 +17,7 @@ use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
 use cfs_fs::view::{Options, View};
 use cfs_indexer::depot::Depot;
 use cfs_indexer::refname::RefName;
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -93,6 +94,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     if args.foreground {
         serve(args, context, depot, &dir)
     } else {
+        let _alone = claim(&dir)?;
+        // Another one may have mounted meanwhile.
+        prepare(&dir, context)?;
         launch(args, context, &depot.store, &dir)
     }
 }
@@ -116,6 +120,14 @@ fn prepare(dir: &Path, context: &Context<'_>) -> Result<PathBuf, CommandError> {
         return Err(refuse("is not empty").hint("a mount would hide what is there; name an empty directory"));
     }
     Ok(path)
+}
+
+/// Waits for others that are about to mount at `dir` and keeps them waiting as long as the result lives.
+fn claim(dir: &Path) -> Result<File, CommandError> {
+    let file = File::open(dir).map_err(|error| CommandError::io("open", dir, error))?;
+    flock(&file, FlockOperation::LockExclusive)
+        .map_err(|error| CommandError::io("lock", dir, error.into()))?;
+    Ok(file)
 }
 
 /// Starts the process that serves the mount and waits until the mount answers.
@@ -209,9 +221,12 @@ fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result
         context.output.note(what);
     }
     context.output.finish()?;
+    let device = mounted.device().map(str::to_owned);
     std::thread::spawn(move || ends.send(End::Unmounted(mounted.wait())));
     match end.recv() {
         Ok(End::Unmounted(result)) => Ok(result?),
+        // Unmounted lazily before; what is there now is none of this process's business.
+        Ok(End::Signal) | Err(_) if mounts::find(dir)?.map(|mount| mount.device) != device => Ok(()),
         Ok(End::Signal) | Err(_) => {
             match mounts::unmount(dir, false) {
                 Err(MountsError::Busy { .. }) => {
