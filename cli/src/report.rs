@@ -105,7 +105,8 @@ impl CommandError {
         let mut next = error.source();
         while let Some(cause) = next {
             let text = cause.to_string();
-            if causes.last() != Some(&text) {
+            // Some errors repeat what is below them.
+            if !causes.last().is_some_and(|above| above.ends_with(&text)) {
                 causes.push(text);
             }
             next = cause.source();

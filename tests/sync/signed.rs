@@ -133,6 +133,8 @@ fn metadata_that_is_tampered_with_unsigned_or_anothers_is_refused() {
         let keys = key_file(&scene.sandbox, "keys", &[&good, &expired]);
         let text = scene.fails(&[&gpgkey(&keys)]);
         assert!(text.contains(reason) && text.contains("repodata/repomd.xml"), "{text}");
+        let whole = text.lines().next().unwrap().rsplit(": ").next().unwrap();
+        assert_eq!(text.matches(whole).count(), 1, "the reason is said once: {text}");
         assert!(!scene.sandbox.ok(["refs"]).contains("test"));
         assert_eq!(
             scene.file_requests(),
