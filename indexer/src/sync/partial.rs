@@ -62,8 +62,16 @@ impl PartialDir {
 
     /// Removes the directory with all that is left in it: everything was downloaded.
     pub(super) fn remove(self) {
-        // What cannot be removed now, the next sync uses or removes.
-        let _ = fs::remove_dir_all(&self.dir);
+        // The lock comes last, and a directory that somebody has entered since is not empty and stays. What
+        // cannot be removed now, the next sync uses or removes.
+        let lock = self.dir.join("lock");
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.path() != lock {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        let _ = fs::remove_file(lock);
+        let _ = fs::remove_dir(&self.dir);
     }
 }
 
