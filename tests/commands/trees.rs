@@ -137,6 +137,19 @@ fn stats_count_every_byte_once() {
 }
 
 #[test]
+fn a_blob_can_be_read_by_all_whatever_the_umask() {
+    let sandbox = Sandbox::with_store();
+    sandbox.write("tree/a", "content");
+    let mut shell = Command::new("sh");
+    shell.current_dir(sandbox.path("")).env("CFS_STORE", sandbox.store());
+    shell.args(["-c", "umask 077; exec \"$0\" import tree x", env!("CARGO_BIN_EXE_cfs")]);
+    assert_eq!(ran(&mut shell).code, 0);
+    let hex = blake3_hex(&sandbox, "x", "a");
+    let blob = sandbox.path("store/blobs").join(&hex[..2]).join(&hex[2..]);
+    assert_eq!(fs::metadata(blob).unwrap().permissions().mode() & 0o777, 0o444);
+}
+
+#[test]
 fn a_damaged_blob_is_exit_4_and_named() {
     let sandbox = Sandbox::with_store();
     sandbox.write("tree/a", "content");

@@ -4,8 +4,8 @@
 //! kernel, so a lease ends with its process, however that ends. Whoever takes a lease first removes the
 //! directories of the dead.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,6 +50,8 @@ impl Lease {
             .mode(0o444)
             .open(&path)
             .context("create", &path)?;
+        // The umask of one process must not keep others from reading what it stores.
+        file.set_permissions(Permissions::from_mode(0o444)).context("set the mode of", &path)?;
         Ok((file, path))
     }
 }
