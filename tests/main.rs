@@ -4,6 +4,7 @@
 //! - `guide`, `cli_reference`, `format`: the documents say what the program does.
 //! - `crash`: `kill -9` at random points. `interop`: real servers and clients.
 //! - `demo`: what the demo shows is true, and nothing is left of it.
+//! - `mirrors`: rsync, dnf, nginx and curl see one generation at a time and never a hole.
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
 //! - `sync`: upstreams that do as they should, and upstreams that do not.
 //! - `tidy`: the code and the documents against the rules of the house.
@@ -22,6 +23,7 @@ mod format;
 mod guide;
 mod harness;
 mod interop;
+mod mirrors;
 mod mount;
 mod sync;
 mod tidy;

@@ -55,7 +55,7 @@ fn every_sentence_has_a_test_that_quotes_it() {
 }
 
 /// Whether this host mounts at all; says so when not.
-fn can_mount() -> bool {
+pub fn can_mount() -> bool {
     let there = Path::new("/dev/fuse").exists();
     if !there {
         eprintln!("skipped: no /dev/fuse");
@@ -64,7 +64,7 @@ fn can_mount() -> bool {
 }
 
 /// A mount that is gone at the end of the test, however that ends.
-struct Live {
+pub struct Live {
     dir: PathBuf,
     daemon: Option<Pid>,
 }
@@ -85,7 +85,7 @@ impl Drop for Live {
 }
 
 impl Live {
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
@@ -110,7 +110,7 @@ impl Live {
 
 /// Mounts the sandbox's store at `name`, with more arguments for `cfs mount`.
 #[track_caller]
-fn mount(sandbox: &Sandbox, name: &str, more: &[&str]) -> Live {
+pub fn mount(sandbox: &Sandbox, name: &str, more: &[&str]) -> Live {
     let dir = sandbox.path(name);
     // A dead mount may be there.
     let _ = fs::create_dir(&dir);
@@ -130,7 +130,7 @@ fn sh(dir: &Path, script: &str) -> Ran {
 
 /// Runs a shell script in `dir` and returns its standard output; it must succeed.
 #[track_caller]
-fn sh_ok(dir: &Path, script: &str) -> String {
+pub fn sh_ok(dir: &Path, script: &str) -> String {
     let ran = sh(dir, script);
     assert_eq!(ran.code, 0, "{script}: {ran:?}");
     ran.stdout
