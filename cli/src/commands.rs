@@ -12,6 +12,7 @@ use crate::report::{CommandError, Kind};
 mod cat;
 mod checkout;
 mod completions;
+mod config;
 mod demo;
 mod diff;
 mod import;
@@ -45,6 +46,7 @@ pub enum Command {
     Cat(cat::Args),
     Diff(diff::Args),
     Stats(stats::Args),
+    Config(config::Args),
     Mount(mount::Args),
     Umount(umount::Args),
     Demo(demo::Args),
@@ -68,6 +70,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Cat(args) => cat::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Stats(args) => stats::run(&args, context),
+        Command::Config(args) => config::run(&args, context),
         Command::Mount(args) => mount::run(&args, context),
         Command::Umount(args) => umount::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),

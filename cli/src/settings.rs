@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cfs_indexer::config::{self, Config, ConfigError};
 use clap::Args;
-use serde::Deserialize;
 
 use crate::report::CommandError;
 
@@ -25,13 +25,6 @@ pub struct SettingsArgs {
     config: Option<PathBuf>,
 }
 
-/// The configuration file. An unknown key is an error: a misspelt policy must not be silently off.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConfigFile {
-    store: Option<PathBuf>,
-}
-
 /// What all commands need to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -39,6 +32,8 @@ pub struct Settings {
     pub store: PathBuf,
     /// The configuration file, where one was named.
     pub config: Option<PathBuf>,
+    /// The configuration file that was read, and what it says.
+    pub configuration: (PathBuf, Config),
     /// Who is at work: `user@host`.
     pub actor: String,
 }
@@ -46,23 +41,29 @@ pub struct Settings {
 impl Settings {
     /// Brings flags, environment and configuration together.
     pub fn load(args: &SettingsArgs) -> Result<Self, CommandError> {
-        let config = match &args.config {
-            Some(path) => read_config(path, true)?,
-            None => read_config(Path::new(DEFAULT_CONFIG), false)?,
-        };
-        let store = args.store.clone().or(config.store).unwrap_or_else(|| DEFAULT_STORE.into());
-        Ok(Self { store, config: args.config.clone(), actor: actor() })
+        let path = args.config.clone().unwrap_or_else(|| DEFAULT_CONFIG.into());
+        let config = read_config(&path, args.config.is_some())?;
+        let store =
+            args.store.clone().or_else(|| config.store.clone()).unwrap_or_else(|| DEFAULT_STORE.into());
+        Ok(Self { store, config: args.config.clone(), configuration: (path, config), actor: actor() })
     }
 }
 
-fn read_config(path: &Path, must_exist: bool) -> Result<ConfigFile, CommandError> {
+fn read_config(path: &Path, must_exist: bool) -> Result<Config, CommandError> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
-            return Ok(ConfigFile::default());
+            return Ok(Config::default());
         }
         read => read.map_err(|error| CommandError::io("read", path, error))?,
     };
-    toml::from_str(&text).map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))
+    config::parse(&text).map_err(|error| {
+        let ConfigError { line, message, suggestion } = error;
+        let error = CommandError::usage(format!("{}:{line}: {message}", path.display()));
+        match suggestion {
+            Some(word) => error.hint(format!("is {word:?} meant?")),
+            None => error,
+        }
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

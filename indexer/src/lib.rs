@@ -2,6 +2,7 @@
 //!
 //! - [`catalogue`]: one SQLite database, the only room with SQL. [`snapshot`], [`refname`], [`revision`]: its
 //!   values. [`checksum`]: digests that others use.
+//! - [`config`]: the configuration file, from text to values.
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`]: what upstreams publish, from bytes to values; no files, no store.
@@ -9,6 +10,7 @@
 
 pub mod catalogue;
 pub mod checksum;
+pub mod config;
 pub mod depot;
 pub mod import;
 pub mod openpgp;

@@ -57,7 +57,7 @@ pub struct RevPath {
 }
 
 /// A path in a ref, for verbs that write: `REF` or `REF:PATH`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RefPath {
     /// The ref.
     pub name: RefName,

@@ -1,0 +1,121 @@
+//! The configuration file: text in, values out.
+//!
+//! Always true: nothing here reads a file or the environment; an unknown key is an error, since a misspelt
+//! policy must not be silently off; an error says the line, and the word that was probably meant. Each kind of
+//! section is a file of this room and a field of [`Config`]: a new one needs no more than that.
+//!
+//! ```toml
+//! store = "/var/lib/cfs"
+//!
+//! [view.production]              # the policy of a ref
+//! owner = 10004
+//! group = 10005
+//!
+//! [promotion.prod-9]             # `cfs promote prod-9`
+//! from = "staging:pub/rocky/9.7-RC2"
+//! to = "production:pub/rocky/9.7"
+//! links = { "production:pub/rocky/9" = "9.7" }
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::refname::RefName;
+
+mod gate;
+mod hook;
+mod promotion;
+mod suggestion;
+mod text;
+mod view;
+
+pub use gate::Gate;
+pub use hook::{Hook, When};
+pub use promotion::{Promotion, Step};
+pub use text::OneOrMore;
+pub use view::{View, WhoMay};
+
+/// Everything that a configuration file says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory of the store.
+    pub store: Option<PathBuf>,
+    /// Policies of refs.
+    #[serde(rename = "view", default)]
+    pub views: BTreeMap<RefName, View>,
+    /// Promotions that have a name.
+    #[serde(rename = "promotion", default)]
+    pub promotions: BTreeMap<String, Promotion>,
+    /// Programs that are run about promotions.
+    #[serde(rename = "hook", default)]
+    pub hooks: BTreeMap<String, Hook>,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct ConfigError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub message: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+}
+
+/// Reads a configuration.
+pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let config: Config = toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error.message().to_owned();
+        let suggestion = suggestion::of(&message);
+        ConfigError { line: line_of(text, at), message, suggestion }
+    })?;
+    check(text, &config)?;
+    Ok(config)
+}
+
+/// What no single value tells: promotions that say nothing, names that would hide behind others.
+fn check(text: &str, config: &Config) -> Result<(), ConfigError> {
+    for (name, promotion) in &config.promotions {
+        let header = format!("[promotion.{name}");
+        let refuse =
+            |message: String| Err(ConfigError { line: line_with(text, &header), message, suggestion: None });
+        let whole = promotion.step.is_empty();
+        match (&promotion.to, promotion.from.is_empty()) {
+            (None, true) if whole => {
+                return refuse(format!(
+                    "promotion {name:?} needs `from` and `to`, or `step`s that have them"
+                ));
+            }
+            (Some(_), false) if whole => {}
+            (None, true) => {}
+            (Some(_), true) if whole => return refuse(format!("promotion {name:?} lacks `from`")),
+            (None, false) if whole => return refuse(format!("promotion {name:?} lacks `to`")),
+            _ => return refuse(format!("promotion {name:?} has `from` or `to` beside its `step`s")),
+        }
+    }
+    for (name, hook) in &config.hooks {
+        if hook.command.is_empty() {
+            let (line, message) =
+                (line_with(text, &format!("[hook.{name}")), format!("hook {name:?} has an empty `command`"));
+            return Err(ConfigError { line, message, suggestion: None });
+        }
+    }
+    Ok(())
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The first line that begins so; a table that is written otherwise is told by its name alone.
+fn line_with(text: &str, beginning: &str) -> usize {
+    text.lines().position(|line| line.trim_start().starts_with(beginning)).map_or(1, |index| index + 1)
+}
+
+#[cfg(test)]
+mod tests;

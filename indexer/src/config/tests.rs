@@ -1,0 +1,66 @@
+use super::*;
+
+const FULL: &str = r#"
+store = "/srv/cfs"
+
+[view.production]
+owner = 10004
+group = 10005
+gates = ["repodata", "names"]
+max-deletes = 5
+who-may = { users = ["releng"], groups = ["10005"] }
+
+[view."staging"]
+
+[promotion.stage-9]
+message = "the day's updates"
+keep = true
+protect = [".treeinfo", "images"]
+from = ["compose/9/latest-Rocky-9:compose", "compose/9/latest-Extras-9:compose"]
+to = "staging:pub/rocky/9.7-RC2"
+links = { "staging:pub/rocky/latest-9" = "9.7-RC2" }
+
+[promotion.all]
+step = [ { from = "staging:pub/rocky/9.7-RC2", to = "production:pub/rocky/9.7" } ]
+
+[hook.announce]
+when = "post-promote"
+command = ["/usr/bin/true"]
+views = ["production"]
+"#;
+
+#[test]
+fn a_whole_configuration_is_read() {
+    let config = parse(FULL).unwrap();
+    let production = config.view(&"production".parse().unwrap());
+    assert_eq!((production.owner, production.group), (Some(10_004), Some(10_005)));
+    assert_eq!(production.gates(), [Gate::Names, Gate::Repodata], "in the order of checking");
+    assert_eq!((production.max_deletes(), production.max_deletes_percent()), (5, 10));
+    let staging = config.view(&"staging".parse().unwrap());
+    assert_eq!(staging.gates().len(), Gate::ALL.len() - 1, "no keys, no signatures");
+    assert_eq!(config.view(&"compose/9/x".parse().unwrap()), View::unconfigured());
+    let steps = config.promotions["stage-9"].steps();
+    assert_eq!((steps.len(), steps[0].from.0.len(), steps[0].keep), (1, 2, true));
+    assert_eq!(config.promotions["all"].steps()[0].to.to_string(), "production:pub/rocky/9.7");
+    assert_eq!(config.hooks["announce"].timeout().as_secs(), 60);
+}
+
+#[test]
+fn errors_say_the_line_and_what_was_meant() {
+    for (text, line, message, suggestion) in [
+        ("\n[view.production]\ngrup = 3\n", 3, "unknown field `grup`", Some("group")),
+        ("[view.x]\ngates = [\n \"repodta\"]\n", 3, "unknown variant `repodta`", Some("repodata")),
+        ("stroe = \"x\"\n", 1, "unknown field `stroe`", Some("store")),
+        ("xyzzy = 1\n", 1, "unknown field `xyzzy`", None),
+        ("[view.\"a b\"]\n", 1, "white space", None),
+        ("\n[promotion.p]\nfrom = \"x\"\n", 2, "lacks `to`", None),
+        ("[promotion.p]\nfrom = \"x\"\nto = \"y\"\nstep = [{from = \"a\", to = \"b\"}]\n", 1, "beside", None),
+        ("[promotion.p]\nfrom = []\nto = \"y\"\n", 2, "empty", None),
+        ("[hook.h]\nwhen = \"sign\"\ncommand = []\n", 1, "empty `command`", None),
+        ("[view.x\n", 1, "", None),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert_eq!((error.line, error.suggestion.as_deref()), (line, suggestion), "{text}: {error}");
+        assert!(error.message.contains(message), "{text}: {error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! Policies of refs.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Gate;
+use crate::refname::RefName;
+
+/// Removals in one promotion that nobody means.
+const MAX_DELETES: u64 = 40_000;
+/// The same in percent of what was there.
+const MAX_DELETES_PERCENT: u64 = 10;
+
+/// What holds for a ref that readers see. A ref without a section has no policy but that a promotion must not
+/// surprise a mirror: the gates `incomplete` and `mtime`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct View {
+    /// The user that everything in it belongs to, by number.
+    pub owner: Option<u32>,
+    /// The group, by number.
+    pub group: Option<u32>,
+    /// What promotions into it must pass [default: all, `signatures` only with `keys`].
+    pub gates: Option<Vec<Gate>>,
+    /// Files with the keys that packages and metadata must be signed with.
+    #[serde(default)]
+    pub keys: Vec<PathBuf>,
+    /// The most files that a promotion may remove.
+    pub max_deletes: Option<u64>,
+    /// The most that it may remove in percent of what the places it goes to had.
+    pub max_deletes_percent: Option<u64>,
+    /// Who may promote into it [default: everybody who may write to the store].
+    pub who_may: Option<WhoMay>,
+}
+
+/// Users and groups, by name or by number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhoMay {
+    /// Users.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// Groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+impl View {
+    /// The policy of a ref that has no section.
+    pub fn unconfigured() -> Self {
+        Self { gates: Some(vec![Gate::Incomplete, Gate::Mtime]), ..Self::default() }
+    }
+
+    /// The gates that promotions into the view must pass, in the order of checking.
+    pub fn gates(&self) -> Vec<Gate> {
+        let wanted = |gate: &Gate| match &self.gates {
+            Some(gates) => gates.contains(gate),
+            None => *gate != Gate::Signatures || !self.keys.is_empty(),
+        };
+        Gate::ALL.into_iter().filter(wanted).collect()
+    }
+
+    /// See [`View::max_deletes`].
+    pub fn max_deletes(&self) -> u64 {
+        self.max_deletes.unwrap_or(MAX_DELETES)
+    }
+
+    /// See [`View::max_deletes_percent`].
+    pub fn max_deletes_percent(&self) -> u64 {
+        self.max_deletes_percent.unwrap_or(MAX_DELETES_PERCENT)
+    }
+}
+
+impl super::Config {
+    /// The policy of a ref.
+    pub fn view(&self, name: &RefName) -> View {
+        self.views.get(name).cloned().unwrap_or_else(View::unconfigured)
+    }
+}
