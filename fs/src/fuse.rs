@@ -206,6 +206,7 @@ fn whole_text(error: &dyn std::error::Error) -> String {
 fn time_to_live(holds: Holds) -> Duration {
     match holds {
         Holds::Now => Duration::ZERO,
+        Holds::For(time) => time,
         Holds::Forever => FOREVER,
     }
 }
@@ -232,7 +233,7 @@ fn file_attr(attributes: &Attributes) -> FileAttr {
         crtime: time,
         kind: file_type(attributes.kind),
         perm: attributes.mode,
-        nlink: wire::LINKS,
+        nlink: attributes.links,
         uid: attributes.uid,
         gid: attributes.gid,
         rdev: 0,
@@ -265,11 +266,11 @@ impl<R: Roots + 'static, N: Nodes + Send + Sync + 'static> Filesystem for Adapte
                 self.answer(request, &entry);
                 reply.error(Errno::EIO);
             }
-            Ok(Answer::Absent(Holds::Forever)) => {
-                self.answer(request, &wire::absent(FOREVER));
+            Ok(Answer::Absent(Holds::Now)) => reply.error(Errno::ENOENT),
+            Ok(Answer::Absent(holds)) => {
+                self.answer(request, &wire::absent(time_to_live(holds)));
                 reply.error(Errno::EIO);
             }
-            Ok(Answer::Absent(Holds::Now)) => reply.error(Errno::ENOENT),
             Err(error) => reply.error(self.refuse(&error)),
         }
     }
@@ -347,7 +348,7 @@ impl<R: Roots + 'static, N: Nodes + Send + Sync + 'static> Filesystem for Adapte
             Ok((handle, Holds::Forever)) => {
                 reply.opened(FileHandle(handle), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
             }
-            Ok((handle, Holds::Now)) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+            Ok((handle, _)) => reply.opened(FileHandle(handle), FopenFlags::empty()),
             Err(error) => reply.error(self.refuse(&error)),
         }
     }

@@ -8,17 +8,17 @@
 //! the tree says are never given out.
 
 use std::fmt;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, OnceLock};
-
-use lru::LruCache;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::digest::{BlobId, SnapshotId};
 use crate::name::{NAME_MAX_BYTES, Name, TreePath};
 use crate::store::{Store, StoreError};
 use crate::tree::{self, Item, Kind, NodeError, Nodes};
 
+pub mod access;
 mod content;
+pub mod ghosts;
 mod handles;
 mod identity;
 mod inodes;
@@ -31,15 +31,13 @@ pub use content::VERIFY_BYTES;
 pub use inodes::Inode;
 pub use listing::Listed;
 
+use access::{Permit, Rule};
 use content::Content;
 use handles::Handles;
-use inodes::{BoundDir, File, Inodes, Known, Link, Shared, Way, lock};
+use inodes::{BoundDir, File, Inodes, Known, Link, Shared, Way};
 use listing::OpenDir;
 use places::{Child, Place};
-use roots::{Roots, RootsError};
-
-/// Roots of snapshots that are remembered, so that a lookup of a ref asks only what the ref names.
-const ROOTS_KEPT: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
+use roots::{Kept, Root, Roots, RootsError};
 
 /// Why a question has no good answer. "No such name" is an answer and not among these.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +122,8 @@ impl ViewError {
 pub enum Holds {
     /// It has to be asked for anew.
     Now,
+    /// It holds that long and has to be asked for then.
+    For(Duration),
     /// It never changes.
     Forever,
 }
@@ -140,13 +140,15 @@ pub enum FileKind {
     Symlink,
 }
 
-/// What `stat` tells. The number of links is always 1: for a directory that means "not counted".
+/// What `stat` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes {
     /// The inode number that programs see.
     pub number: u64,
     /// What kind of thing it is.
     pub kind: FileKind,
+    /// How many names it has; of a directory always 1, which means "not counted".
+    pub links: u32,
     /// Permission bits.
     pub mode: u16,
     /// Owner.
@@ -219,7 +221,7 @@ pub struct Space {
 /// A file system over `R`'s refs and snapshots, `N`'s nodes and a store's blobs. Any number of threads may
 /// ask at once.
 pub struct View<R, N> {
-    roots: R,
+    roots: Kept<R>,
     nodes: N,
     store: Store,
     options: Options,
@@ -227,8 +229,6 @@ pub struct View<R, N> {
     inodes: Inodes,
     files: Handles<Content>,
     dirs: Handles<OpenDir>,
-    /// Top directories of snapshots, which never change.
-    kept: Mutex<LruCache<SnapshotId, Item>>,
 }
 
 impl<R, N> fmt::Debug for View<R, N> {
@@ -241,7 +241,7 @@ impl<R: Roots, N: Nodes> View<R, N> {
     /// A view of what `roots` names.
     pub fn new(roots: R, nodes: N, store: Store, options: Options) -> Self {
         Self {
-            roots,
+            roots: Kept::new(roots),
             nodes,
             store,
             top: options.only.clone().map_or(Place::Top, Place::Followed),
@@ -249,7 +249,6 @@ impl<R: Roots, N: Nodes> View<R, N> {
             inodes: Inodes::default(),
             files: Handles::default(),
             dirs: Handles::default(),
-            kept: Mutex::new(LruCache::new(ROOTS_KEPT)),
         }
     }
 
@@ -288,16 +287,16 @@ impl<R: Roots, N: Nodes> View<R, N> {
         if inode == Inode::TOP {
             let attributes = match self.directory(inode)? {
                 Directory::Place(place) => self.place_attributes(&place),
-                Directory::Bound(dir, _) => self.dir_attributes(&dir),
+                Directory::Bound(dir, _) => dir_attributes(&dir),
             };
             let holds = if self.top.is_fixed() { Holds::Forever } else { Holds::Now };
             return Ok((attributes, holds));
         }
         let attributes = match self.known(inode)? {
-            Known::Dir(dir) => self.dir_attributes(&dir),
+            Known::Dir(dir) => dir_attributes(&dir),
             Known::Shared(Shared::Place(place)) => self.place_attributes(&place),
-            Known::Shared(Shared::File(file)) => self.file_attributes(inode, &file),
-            Known::Shared(Shared::Link(link)) => self.link_attributes(inode, &link),
+            Known::Shared(Shared::File(file)) => file_attributes(inode, &file),
+            Known::Shared(Shared::Link(link)) => link_attributes(inode, &link),
         };
         Ok((attributes, Holds::Forever))
     }
@@ -412,18 +411,14 @@ impl<R: Roots, N: Nodes> View<R, N> {
     /// The top directory of a snapshot; `parent_number` is that of the directory it is seen in.
     fn root_dir(&self, id: SnapshotId, parent_number: Option<u64>) -> Result<BoundDir, ViewError> {
         let missing = || ViewError::NoSuchSnapshot { id };
-        let mut item = lock(&self.kept).get(&id).cloned();
-        if item.is_none() {
-            item = self.roots.snapshot(id).map_err(|source| ViewError::roots(id, source))?;
-            if let Some(item) = &item {
-                lock(&self.kept).put(id, item.clone());
-            }
-        }
-        let item = item.ok_or_else(missing)?;
+        let root = self.roots.snapshot(id).map_err(|source| ViewError::roots(id, source))?;
+        let Root { item, access } = root.ok_or_else(missing)?;
         let Kind::Dir(dir) = item.kind else { return Err(missing()) };
-        let number = identity::of_dir("", dir.id, item.mtime);
+        let rule = access.as_ref().map_or(Rule::USUAL, |access| access.rule(String::new));
+        let (permit, mtime) = (self.permit(rule, 0o755), item.mtime);
+        let number = identity::ruled(identity::of_dir("", dir.id, mtime), rule);
         let parent_number = parent_number.unwrap_or(number);
-        Ok(BoundDir { snapshot: id, path: "".into(), dir, mtime: item.mtime, number, parent_number })
+        Ok(BoundDir { snapshot: id, path: "".into(), dir, mtime, permit, access, number, parent_number })
     }
 
     fn found_child(&self, parent: Inode, name: Name, child: Child, holds: Holds) -> Result<Found, ViewError> {
@@ -434,14 +429,15 @@ impl<R: Roots, N: Nodes> View<R, N> {
                 Ok(Found { inode, attributes, holds })
             }
             Child::Link { number, target } => {
-                let link = Arc::new(Link { target: target.into(), mtime: 0 });
+                let permit = self.permit(Rule::USUAL, 0o777);
+                let link = Arc::new(Link { target: target.into(), mtime: 0, permit });
                 let inode = self.inodes.enter_shared(number, Shared::Link(Arc::clone(&link)));
-                Ok(Found { inode, attributes: self.link_attributes(inode, &link), holds })
+                Ok(Found { inode, attributes: link_attributes(inode, &link), holds })
             }
             Child::Root(id) => {
                 let (above, _) = self.attributes(parent)?;
                 let dir = self.root_dir(id, Some(above.number))?;
-                let attributes = self.dir_attributes(&dir);
+                let attributes = dir_attributes(&dir);
                 let (inode, _) = self.inodes.enter_dir(Way { parent, snapshot: id, name }, || dir);
                 Ok(Found { inode, attributes, holds })
             }
@@ -451,59 +447,71 @@ impl<R: Roots, N: Nodes> View<R, N> {
     /// What `item` of the directory `dir` is to be called by.
     fn found_item(&self, parent: Inode, dir: &BoundDir, name: Name, item: &Item, holds: Holds) -> Found {
         let mtime = item.mtime;
+        let path = || below(&dir.path, name.as_str());
+        let rule = dir.access.as_ref().map_or(Rule::USUAL, |access| access.rule(path));
         match &item.kind {
             Kind::File { blob, size_bytes, executable } => {
-                let (blob, size_bytes, executable) = (*blob, *size_bytes, *executable);
-                let file = File { blob, size_bytes, executable, mtime };
-                let number = identity::of_file(blob, size_bytes, executable, mtime);
-                let inode = self.inodes.enter_shared(number, Shared::File(file));
-                Found { inode, attributes: self.file_attributes(inode, &file), holds }
+                let number = identity::of_file(*blob, *size_bytes, *executable, mtime);
+                let permit = self.permit(rule, if *executable { 0o755 } else { 0o644 });
+                let file = File { blob: *blob, size_bytes: *size_bytes, mtime, permit };
+                let inode = self.inodes.enter_shared(identity::ruled(number, rule), Shared::File(file));
+                Found { inode, attributes: file_attributes(inode, &file), holds }
             }
             Kind::Symlink { target } => {
-                let number = identity::of_symlink(&below(&dir.path, name.as_str()), target, mtime);
-                let link = Arc::new(Link { target: target.clone(), mtime });
+                let rule = Rule { mode: None, ..rule };
+                let number = identity::ruled(identity::of_symlink(&path(), target, mtime), rule);
+                let permit = self.permit(rule, 0o777);
+                let link = Arc::new(Link { target: target.clone(), mtime, permit });
                 let inode = self.inodes.enter_shared(number, Shared::Link(Arc::clone(&link)));
-                Found { inode, attributes: self.link_attributes(inode, &link), holds }
+                Found { inode, attributes: link_attributes(inode, &link), holds }
             }
             Kind::Dir(below_dir) => {
-                let path = below(&dir.path, name.as_str());
+                let path = path();
                 let (snapshot, parent_number) = (dir.snapshot, dir.number);
-                let (inode, bound) = self.inodes.enter_dir(Way { parent, snapshot, name }, || {
-                    let number = identity::of_dir(&path, below_dir.id, mtime);
-                    BoundDir { snapshot, path: path.into(), dir: *below_dir, mtime, number, parent_number }
+                let (inode, bound) = self.inodes.enter_dir(Way { parent, snapshot, name }, || BoundDir {
+                    snapshot,
+                    number: identity::ruled(identity::of_dir(&path, below_dir.id, mtime), rule),
+                    path: path.into(),
+                    dir: *below_dir,
+                    mtime,
+                    permit: self.permit(rule, 0o755),
+                    access: dir.access.clone(),
+                    parent_number,
                 });
-                Found { inode, attributes: self.dir_attributes(&bound), holds }
+                Found { inode, attributes: dir_attributes(&bound), holds }
             }
         }
     }
 
-    fn attributes_of(
-        &self,
-        number: u64,
-        kind: FileKind,
-        mode: u16,
-        size_bytes: u64,
-        mtime: i64,
-    ) -> Attributes {
-        Attributes { number, kind, mode, uid: self.options.uid, gid: self.options.gid, size_bytes, mtime }
+    /// Who may do what where `rule` holds and `mode` is usual.
+    fn permit(&self, rule: Rule, mode: u16) -> Permit {
+        Permit {
+            mode: rule.mode.unwrap_or(mode),
+            uid: rule.uid.unwrap_or(self.options.uid),
+            gid: rule.gid.unwrap_or(self.options.gid),
+        }
     }
 
     fn place_attributes(&self, place: &Place) -> Attributes {
-        self.attributes_of(place.number(), FileKind::Dir, 0o755, 0, 0)
+        attributes_of(place.number(), FileKind::Dir, self.permit(Rule::USUAL, 0o755), 0, 0)
     }
+}
 
-    fn dir_attributes(&self, dir: &BoundDir) -> Attributes {
-        self.attributes_of(dir.number, FileKind::Dir, 0o755, 0, dir.mtime)
-    }
+fn dir_attributes(dir: &BoundDir) -> Attributes {
+    attributes_of(dir.number, FileKind::Dir, dir.permit, 0, dir.mtime)
+}
 
-    fn file_attributes(&self, inode: Inode, file: &File) -> Attributes {
-        let mode = if file.executable { 0o755 } else { 0o644 };
-        self.attributes_of(inode.0, FileKind::File, mode, file.size_bytes, file.mtime)
-    }
+fn file_attributes(inode: Inode, file: &File) -> Attributes {
+    attributes_of(inode.0, FileKind::File, file.permit, file.size_bytes, file.mtime)
+}
 
-    fn link_attributes(&self, inode: Inode, link: &Link) -> Attributes {
-        self.attributes_of(inode.0, FileKind::Symlink, 0o777, link.target.len() as u64, link.mtime)
-    }
+fn link_attributes(inode: Inode, link: &Link) -> Attributes {
+    attributes_of(inode.0, FileKind::Symlink, link.permit, link.target.len() as u64, link.mtime)
+}
+
+fn attributes_of(number: u64, kind: FileKind, permit: Permit, size_bytes: u64, mtime: i64) -> Attributes {
+    let Permit { mode, uid, gid } = permit;
+    Attributes { number, kind, links: 1, mode, uid, gid, size_bytes, mtime }
 }
 
 /// A directory that is being asked about.

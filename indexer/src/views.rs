@@ -5,8 +5,7 @@
 
 use cfs_fs::digest::SnapshotId;
 use cfs_fs::name::TreePath;
-use cfs_fs::tree::Item;
-use cfs_fs::view::roots::{self, Roots, RootsError};
+use cfs_fs::view::roots::{self, Past, Root, Roots, RootsError};
 
 use crate::catalogue::{Catalogue, Ref, Target};
 use crate::refname::RefName;
@@ -23,8 +22,8 @@ impl Roots for Catalogue {
         Ok(refs.iter().map(|found| (found.name.as_path().clone(), target(found))).collect())
     }
 
-    fn snapshot(&self, id: SnapshotId) -> Result<Option<Item>, RootsError> {
-        Ok(Self::snapshot(self, id)?.map(|snapshot| snapshot.root_item()))
+    fn snapshot(&self, id: SnapshotId) -> Result<Option<Root>, RootsError> {
+        Ok(Self::snapshot(self, id)?.map(|snapshot| snapshot.root_item().into()))
     }
 
     fn snapshots(&self) -> Result<Vec<SnapshotId>, RootsError> {
@@ -37,6 +36,30 @@ impl Roots for Catalogue {
             Target::Snapshot(id) => Some(id),
             Target::Symbolic(_) => None,
         }))
+    }
+
+    fn generation(&self, name: &TreePath, generation: u64) -> Result<Option<SnapshotId>, RootsError> {
+        let Ok(name) = name.as_str().parse::<RefName>() else { return Ok(None) };
+        Ok(self.log_generation(&name, generation)?.and_then(|entry| match entry.new {
+            Target::Snapshot(id) => Some(id),
+            Target::Symbolic(_) => None,
+        }))
+    }
+
+    fn past(
+        &self,
+        name: &TreePath,
+        generation: u64,
+        since: i64,
+        limit: usize,
+    ) -> Result<Vec<Past>, RootsError> {
+        let Ok(name) = name.as_str().parse::<RefName>() else { return Ok(Vec::new()) };
+        let past = self.log_past(&name, generation, since, limit)?;
+        Ok(past.into_iter().map(|(generation, id, ended)| Past { generation, id, ended }).collect())
+    }
+
+    fn moves(&self) -> Result<u64, RootsError> {
+        Ok(self.log_length()?)
     }
 }
 

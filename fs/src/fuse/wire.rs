@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use crate::view::{Attributes, FileKind, Inode, Listed};
 
-/// Links are not counted; 1 says so of a directory.
-pub(super) const LINKS: u32 = 1;
 /// The unit that programs are advised to read in.
 pub(super) const BLOCK_BYTES: u32 = 4096;
 
@@ -75,7 +73,7 @@ fn put_entry(
     let mode = type_bits(of.kind) | u32::from(of.mode);
     let (nanoseconds, device, flags) = (0, 0, 0);
     for number in
-        [nanoseconds, nanoseconds, nanoseconds, mode, LINKS, of.uid, of.gid, device, BLOCK_BYTES, flags]
+        [nanoseconds, nanoseconds, nanoseconds, mode, of.links, of.uid, of.gid, device, BLOCK_BYTES, flags]
     {
         put_u32(bytes, number);
     }
@@ -113,6 +111,7 @@ mod tests {
         let attributes = Attributes {
             number: 0x0102_0304_0506_0708,
             kind: FileKind::Dir,
+            links: 1,
             mode: 0o755,
             uid: 10_004,
             gid: 10_005,

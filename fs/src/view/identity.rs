@@ -5,6 +5,7 @@
 //! Numbers lie between [`LOWEST`] and 2^63: below are the kernel's names of directories, above are numbers
 //! that some programs take for negative.
 
+use super::access::Rule;
 use crate::digest::{BlobId, NodeId};
 
 /// The smallest number.
@@ -24,6 +25,16 @@ pub(super) fn of_dir(path: &str, node: NodeId, mtime: i64) -> u64 {
 /// The number of a symlink at `path` of a snapshot.
 pub(super) fn of_symlink(path: &str, target: &str, mtime: i64) -> u64 {
     absorb(text("symlink", path, target), mtime.cast_unsigned()).number()
+}
+
+/// The number of what would have `number` if owner and permissions were as usual.
+pub(super) fn ruled(number: u64, rule: Rule) -> u64 {
+    if rule == Rule::USUAL {
+        return number;
+    }
+    let value = |field: Option<u32>| field.map_or(0, |value| u64::from(value) + 1);
+    let fields = [value(rule.mode.map(u32::from)), value(rule.uid), value(rule.gid)];
+    fields.into_iter().fold(number, absorb).number()
 }
 
 /// The number of what no snapshot holds: a directory or symlink made of refs, at `path` of the mount.
@@ -86,7 +97,11 @@ mod tests {
             of_symlink("a", "b", 100),
             of_symlink("ab", "", 100),
             of_place("a", "b"),
+            ruled(number, Rule { mode: Some(0), ..Rule::USUAL }),
+            ruled(number, Rule { uid: Some(0), ..Rule::USUAL }),
+            ruled(number, Rule { gid: Some(0), ..Rule::USUAL }),
         ];
+        assert_eq!(ruled(number, Rule::USUAL), number);
         for (at, other) in others.iter().enumerate() {
             assert!(*other >= LOWEST && *other < 1 << 63);
             assert_ne!(number, *other);

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::access::{Access, Permit};
 use super::identity::LOWEST;
 use super::places::Place;
 use crate::digest::{BlobId, SnapshotId};
@@ -41,6 +42,9 @@ pub(super) struct BoundDir {
     pub(super) path: Box<str>,
     pub(super) dir: Dir,
     pub(super) mtime: i64,
+    pub(super) permit: Permit,
+    /// Rules of the snapshot.
+    pub(super) access: Option<Arc<Access>>,
     /// What programs see.
     pub(super) number: u64,
     /// What programs see as the number of `..`.
@@ -52,8 +56,8 @@ pub(super) struct BoundDir {
 pub(super) struct File {
     pub(super) blob: BlobId,
     pub(super) size_bytes: u64,
-    pub(super) executable: bool,
     pub(super) mtime: i64,
+    pub(super) permit: Permit,
 }
 
 /// A symlink.
@@ -61,6 +65,7 @@ pub(super) struct File {
 pub(super) struct Link {
     pub(super) target: Box<str>,
     pub(super) mtime: i64,
+    pub(super) permit: Permit,
 }
 
 /// What is known by the number that programs see.
@@ -218,9 +223,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    const PERMIT: Permit = Permit { mode: 0o644, uid: 0, gid: 0 };
+
     fn file(content: u8) -> Shared {
         let blob = BlobId::of(&[content]);
-        Shared::File(File { blob, size_bytes: 1, executable: false, mtime: 0 })
+        Shared::File(File { blob, size_bytes: 1, mtime: 0, permit: PERMIT })
     }
 
     #[test]
@@ -249,6 +256,8 @@ mod tests {
             path: "x".into(),
             dir: Dir { id: crate::digest::NodeId::of(b"x"), sums: crate::tree::Sums::default() },
             mtime: 0,
+            permit: PERMIT,
+            access: None,
             number: LOWEST,
             parent_number: LOWEST,
         };

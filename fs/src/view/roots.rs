@@ -2,6 +2,13 @@
 //!
 //! Always true: the names of refs are valid paths, and a snapshot's root never changes.
 
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+
+use super::access::Access;
 use crate::digest::SnapshotId;
 use crate::name::TreePath;
 use crate::tree::Item;
@@ -23,6 +30,32 @@ pub enum Target {
     Symbolic(TreePath),
 }
 
+/// The top of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// The top directory.
+    pub item: Item,
+    /// Where owners and permissions are not as usual.
+    pub access: Option<Arc<Access>>,
+}
+
+impl From<Item> for Root {
+    fn from(item: Item) -> Self {
+        Self { item, access: None }
+    }
+}
+
+/// What a ref named before it moved on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// The ref's generation.
+    pub generation: u64,
+    /// The snapshot.
+    pub id: SnapshotId,
+    /// When the ref moved on, in seconds since 1970.
+    pub ended: i64,
+}
+
 /// Refs and snapshots. Implemented by the catalogue, and by a map in tests.
 ///
 /// A view asks `find` in every lookup of a name that stands for a ref, so it must be cheap and must answer
@@ -34,14 +67,30 @@ pub trait Roots: Send + Sync {
     /// All refs.
     fn refs(&self) -> Result<Vec<(TreePath, Target)>, RootsError>;
 
-    /// The top directory of a snapshot.
-    fn snapshot(&self, id: SnapshotId) -> Result<Option<Item>, RootsError>;
+    /// The top of a snapshot.
+    fn snapshot(&self, id: SnapshotId) -> Result<Option<Root>, RootsError>;
 
     /// All snapshots.
     fn snapshots(&self) -> Result<Vec<SnapshotId>, RootsError>;
 
     /// The newest snapshot that the ref `name` named at `time` (seconds since 1970) or before.
     fn at(&self, name: &TreePath, time: i64) -> Result<Option<SnapshotId>, RootsError>;
+
+    /// The snapshot that the ref `name` named as its `generation`th.
+    fn generation(&self, name: &TreePath, generation: u64) -> Result<Option<SnapshotId>, RootsError>;
+
+    /// What the ref `name` named before its `generation`th, the newest first: at most `limit` generations that
+    /// ended at `since` (seconds since 1970) or later.
+    fn past(
+        &self,
+        name: &TreePath,
+        generation: u64,
+        since: i64,
+        limit: usize,
+    ) -> Result<Vec<Past>, RootsError>;
+
+    /// A number that grows with every move of any ref.
+    fn moves(&self) -> Result<u64, RootsError>;
 }
 
 impl<R: Roots + ?Sized> Roots for std::sync::Arc<R> {
@@ -53,7 +102,7 @@ impl<R: Roots + ?Sized> Roots for std::sync::Arc<R> {
         (**self).refs()
     }
 
-    fn snapshot(&self, id: SnapshotId) -> Result<Option<Item>, RootsError> {
+    fn snapshot(&self, id: SnapshotId) -> Result<Option<Root>, RootsError> {
         (**self).snapshot(id)
     }
 
@@ -63,5 +112,93 @@ impl<R: Roots + ?Sized> Roots for std::sync::Arc<R> {
 
     fn at(&self, name: &TreePath, time: i64) -> Result<Option<SnapshotId>, RootsError> {
         (**self).at(name, time)
+    }
+    fn generation(&self, name: &TreePath, generation: u64) -> Result<Option<SnapshotId>, RootsError> {
+        (**self).generation(name, generation)
+    }
+
+    fn past(
+        &self,
+        name: &TreePath,
+        generation: u64,
+        since: i64,
+        limit: usize,
+    ) -> Result<Vec<Past>, RootsError> {
+        (**self).past(name, generation, since, limit)
+    }
+
+    fn moves(&self) -> Result<u64, RootsError> {
+        (**self).moves()
+    }
+}
+
+/// Roots of snapshots that [`Kept`] remembers.
+const KEPT: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
+
+/// `R`, with the roots of the snapshots asked for last remembered, since they never change.
+pub struct Kept<R> {
+    roots: R,
+    snapshots: Mutex<LruCache<SnapshotId, Root>>,
+}
+
+impl<R> fmt::Debug for Kept<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+impl<R> Kept<R> {
+    /// Remembers what `roots` answers.
+    pub fn new(roots: R) -> Self {
+        Self { roots, snapshots: Mutex::new(LruCache::new(KEPT)) }
+    }
+}
+
+impl<R: Roots> Roots for Kept<R> {
+    fn find(&self, name: &TreePath) -> Result<Option<Target>, RootsError> {
+        self.roots.find(name)
+    }
+
+    fn refs(&self) -> Result<Vec<(TreePath, Target)>, RootsError> {
+        self.roots.refs()
+    }
+
+    fn snapshot(&self, id: SnapshotId) -> Result<Option<Root>, RootsError> {
+        // A thread that panicked left a whole cache: each change of it is one call.
+        let kept = || self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = kept().get(&id) {
+            return Ok(Some(root.clone()));
+        }
+        let root = self.roots.snapshot(id)?;
+        if let Some(root) = &root {
+            kept().put(id, root.clone());
+        }
+        Ok(root)
+    }
+
+    fn snapshots(&self) -> Result<Vec<SnapshotId>, RootsError> {
+        self.roots.snapshots()
+    }
+
+    fn at(&self, name: &TreePath, time: i64) -> Result<Option<SnapshotId>, RootsError> {
+        self.roots.at(name, time)
+    }
+
+    fn generation(&self, name: &TreePath, generation: u64) -> Result<Option<SnapshotId>, RootsError> {
+        self.roots.generation(name, generation)
+    }
+
+    fn past(
+        &self,
+        name: &TreePath,
+        generation: u64,
+        since: i64,
+        limit: usize,
+    ) -> Result<Vec<Past>, RootsError> {
+        self.roots.past(name, generation, since, limit)
+    }
+
+    fn moves(&self) -> Result<u64, RootsError> {
+        self.roots.moves()
     }
 }

@@ -5,7 +5,9 @@ use std::sync::RwLock;
 
 use proptest::prelude::*;
 
-use super::roots::Target;
+use super::access::Access;
+use super::ghosts::{self, At, Grace};
+use super::roots::{Past, Target};
 use super::*;
 use crate::digest::NodeId;
 use crate::edit::build;
@@ -16,7 +18,7 @@ use crate::tree::{Node, Stage};
 struct Map {
     nodes: RwLock<HashMap<NodeId, Vec<u8>>>,
     refs: RwLock<BTreeMap<TreePath, Vec<Target>>>,
-    snapshots: RwLock<BTreeMap<SnapshotId, Item>>,
+    snapshots: RwLock<BTreeMap<SnapshotId, Root>>,
     lists: std::sync::atomic::AtomicUsize,
 }
 
@@ -36,7 +38,7 @@ impl Roots for Map {
         Ok(refs.iter().map(|(name, log)| (name.clone(), log.last().unwrap().clone())).collect())
     }
 
-    fn snapshot(&self, id: SnapshotId) -> Result<Option<Item>, RootsError> {
+    fn snapshot(&self, id: SnapshotId) -> Result<Option<Root>, RootsError> {
         Ok(self.snapshots.read().unwrap().get(&id).cloned())
     }
 
@@ -53,6 +55,34 @@ impl Roots for Map {
             Target::Snapshot { id, .. } => Some(*id),
             Target::Symbolic(_) => None,
         }))
+    }
+
+    fn generation(&self, name: &TreePath, generation: u64) -> Result<Option<SnapshotId>, RootsError> {
+        let refs = self.refs.read().unwrap();
+        let log = refs.get(name).into_iter().flatten();
+        Ok(log.rev().find_map(|target| match target {
+            Target::Snapshot { id, generation: of } if *of == generation => Some(*id),
+            _ => None,
+        }))
+    }
+
+    fn past(
+        &self,
+        name: &TreePath,
+        generation: u64,
+        since: i64,
+        limit: usize,
+    ) -> Result<Vec<Past>, RootsError> {
+        let past = (1..generation).rev().filter_map(|generation| {
+            let id = self.generation(name, generation).unwrap()?;
+            let ended = i64::try_from(generation).unwrap() + 1;
+            (ended >= since).then_some(Past { generation, id, ended })
+        });
+        Ok(past.take(limit).collect())
+    }
+
+    fn moves(&self) -> Result<u64, RootsError> {
+        Ok(self.refs.read().unwrap().values().map(|log| log.len() as u64).sum())
     }
 }
 
@@ -106,7 +136,7 @@ impl World {
         let id = SnapshotId::of(dir.id.as_bytes());
         let new = stage.into_new_nodes();
         self.map.nodes.write().unwrap().extend(new);
-        self.map.snapshots.write().unwrap().insert(id, root);
+        self.map.snapshots.write().unwrap().insert(id, root.into());
         id
     }
 
@@ -117,7 +147,8 @@ impl World {
     /// Moves a ref to a snapshot of `files`.
     fn flip(&self, name: &str, files: &Files) -> SnapshotId {
         let id = self.snapshot(files);
-        self.point(name, Target::Snapshot { id, generation: 1 });
+        let generation = self.map.refs.read().unwrap().get(&path(name)).map_or(0, Vec::len) as u64 + 1;
+        self.point(name, Target::Snapshot { id, generation });
         id
     }
 }
@@ -364,6 +395,75 @@ fn attributes_are_those_of_the_tree() {
             assert_eq!((found.number, found.kind), (*number, *kind), "{at}/{name}");
         }
     }
+}
+
+#[test]
+fn rules_change_owners_and_modes_of_their_paths() {
+    let world = World::new();
+    let tree = files([("open/file", "1"), ("shut/file", "1"), ("shut/run", "#!"), ("shut/link", "->file")]);
+    let plain = world.flip("plain", &tree);
+    let ruled = world.flip(
+        "ruled",
+        &files([("open/file", "1"), ("shut/file", "1"), ("shut/run", "#!2"), ("shut/link", "->file")]),
+    );
+    let rule = |mode, gid| access::Rule { mode, uid: None, gid };
+    let of_paths = [
+        (path("shut"), rule(Some(0o4750), Some(10_005))),
+        (path("shut/link"), rule(Some(0o600), None)),
+        (path("open/file"), rule(Some(0o640), None)),
+    ];
+    let access = Arc::new(Access::new(Some(10_004), None, of_paths));
+    world.map.snapshots.write().unwrap().get_mut(&ruled).unwrap().access = Some(access);
+    let view = world.view(Options { uid: 1, gid: 2, ..Options::default() });
+    let get = |at: &str| view.top(&format!("snapshots/{at}")).unwrap().attributes;
+    for (at, mode, gid) in [
+        ("", 0o755, 2),
+        ("/shut", 0o750, 10_005),
+        ("/shut/file", 0o644, 2),
+        ("/shut/run", 0o755, 2),
+        ("/shut/link", 0o777, 2),
+        ("/open", 0o755, 2),
+        ("/open/file", 0o640, 2),
+    ] {
+        let (usual, special) = (get(&format!("{plain}{at}")), get(&format!("{ruled}{at}")));
+        assert_eq!((special.mode, special.uid, special.gid), (mode, 10_004, gid), "{at}");
+        assert_eq!((usual.uid, usual.gid), (1, 2), "{at}");
+        assert_ne!(usual.number, special.number, "{at}");
+    }
+    assert_ne!(get(&format!("{ruled}/open/file")).number, get(&format!("{ruled}/shut/file")).number);
+    assert_eq!(get(&format!("{plain}/open/file")).number, get(&format!("{plain}/shut/file")).number);
+}
+
+#[test]
+fn a_removed_path_is_found_in_the_newest_generation_that_had_it() {
+    let world = World::new();
+    world.flip("v", &files([("d/gone", "1"), ("d/stays", "1"), ("dir/deep/a", "1"), ("was", "1")]));
+    world.flip("v", &files([("d/gone", "2"), ("d/stays", "2"), ("dir/deep/a", "2"), ("was", "2")]));
+    world.flip("v", &files([("d/stays", "3"), ("was/file", "3")]));
+    let id = world.flip("v", &files([("d/stays", "4"), ("was/file", "4")]));
+    let name = path("v");
+    let at = At { name: &name, generation: 4, id };
+    // The map's generation n ends at the second n + 1.
+    let ask = |at_path: &str, now, grace| {
+        let found = ghosts::resolve(&world.map, &world.map, &at, &path(at_path), now, grace).unwrap();
+        found.map(|found| (found.generation, found.until))
+    };
+    let grace = Grace { seconds: 10, generations: 10 };
+    assert_eq!(ask("d/stays", 4, grace), Some((4, None)));
+    assert_eq!(ask("d/gone", 4, grace), Some((2, Some(13))));
+    assert_eq!(ask("dir", 4, grace), Some((2, Some(13))));
+    assert_eq!(ask("dir/deep/a", 12, grace), Some((2, Some(13))));
+    assert_eq!(ask("dir/deep/a", 13, grace), None, "its time is over");
+    assert_eq!(ask("dir/deep/b", 4, grace), None);
+    assert_eq!(ask("was/file/x", 4, grace), None);
+    assert_eq!(ask("d/gone", 4, Grace { generations: 1, ..grace }), None, "no further than that");
+    assert_eq!(ask("d/gone", 4, Grace::NONE), None);
+    assert_eq!(ask("", 4, grace), Some((4, None)));
+    world.flip("v", &files([("d/gone", "5")]));
+    let at = At { generation: 5, ..at };
+    let found = ghosts::find(&world.map, &world.map, &at, &path("was"), 5, grace).unwrap().unwrap();
+    assert_eq!((found.generation, found.until, found.snapshot), (4, Some(15), id));
+    assert!(matches!(found.item.kind, Kind::Dir(_)));
 }
 
 #[test]

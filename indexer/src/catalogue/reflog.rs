@@ -52,7 +52,7 @@ impl Catalogue {
     }
 
     /// Returns what `name` named at one generation.
-    pub(super) fn log_generation(
+    pub fn log_generation(
         &self,
         name: &RefName,
         generation: u64,
@@ -70,6 +70,36 @@ impl Catalogue {
              FROM reflog WHERE ref = ? AND at <= ? ORDER BY generation DESC LIMIT 1";
         self.read("read the reflog", |connection| {
             connection.prepare_cached(sql)?.query_row((name.as_str(), time), from_row).optional()
+        })
+    }
+
+    /// Returns what `name` named before its `generation`th, the newest first: at most `limit` generations that
+    /// ended at `since` (seconds since 1970) or later, each with its snapshot and its end.
+    pub fn log_past(
+        &self,
+        name: &RefName,
+        generation: u64,
+        since: i64,
+        limit: usize,
+    ) -> Result<Vec<(u64, SnapshotId, i64)>, CatalogueError> {
+        let sql = "SELECT past.generation, past.new, next.at FROM reflog AS past
+             JOIN reflog AS next ON next.ref = past.ref AND next.generation = past.generation + 1
+             WHERE past.ref = ? AND past.generation < ? AND past.new IS NOT NULL AND next.at >= ?
+             ORDER BY past.generation DESC LIMIT ?";
+        self.read("read the reflog", |connection| {
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, [u8; 32]>(1)?.into(), row.get(2)?));
+            connection
+                .prepare_cached(sql)?
+                .query_map((name.as_str(), generation, since, limit), row)?
+                .collect()
+        })
+    }
+
+    /// Returns how many moves there are.
+    pub fn log_length(&self) -> Result<u64, CatalogueError> {
+        self.read("read the reflog", |connection| {
+            let sql = "SELECT coalesce(max(number), 0) FROM reflog";
+            connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
         })
     }
 

@@ -56,6 +56,17 @@ fn the_catalogue_answers_what_a_view_asks() {
     );
     assert_eq!(roots.at(&path("sig/latest"), 400).unwrap(), None, "it named no snapshot");
     assert_eq!(roots.at(&path("nowhere"), 400).unwrap(), None);
+    let generations = [0, 1, 2, 3].map(|generation| roots.generation(&path("staging"), generation).unwrap());
+    assert_eq!(generations, [None, Some(old), Some(new), None]);
+    assert_eq!(roots.generation(&path("sig/latest"), 1).unwrap(), None);
+    let past = |generation, since, limit| roots.past(&path("staging"), generation, since, limit).unwrap();
+    let first = roots::Past { generation: 1, id: old, ended: 200 };
+    assert_eq!(past(2, 0, 9), [first]);
+    assert_eq!(
+        [past(2, 200, 9).len(), past(2, 201, 9).len(), past(1, 0, 9).len(), past(2, 0, 0).len()],
+        [1, 0, 0, 0]
+    );
+    assert_eq!(roots.moves().unwrap(), 3);
 }
 
 #[test]
