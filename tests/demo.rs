@@ -151,8 +151,13 @@ fn keep_leaves_a_store_and_an_upstream_that_others_can_use() {
     let cfs = |args: &[&str]| ran(sandbox.cfs().arg("--store").arg(&store).args(args));
     let refs = cfs(&["refs"]).stdout;
     let first = refs.split_whitespace().find(|word| word.ends_with(".0")).unwrap();
-    assert_eq!(cfs(&["diff", first, "production:9"]).code, 0);
-    assert_eq!(cfs(&["diff", "compose/9/latest-Demo-9", "staging:9"]).code, 0);
+    // Directories of a view have times of their own: they move when something in them does.
+    let files_differ = |old: &str, new: &str| {
+        let differences = cfs(&["diff", old, new]).stdout;
+        differences.lines().filter(|line| !line.ends_with('/')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(files_differ(first, "production:9"), [""; 0]);
+    assert_eq!(files_differ("compose/9/latest-Demo-9", "staging:9"), [""; 0]);
     assert_eq!(cfs(&["diff", "staging", "production"]).code, 1);
     let repository = kept.join("upstream/BaseOS/x86_64/os");
     let repomd = fs::read_to_string(repository.join("repodata/repomd.xml")).unwrap();

@@ -8,6 +8,9 @@ use std::process::{Command, Output, Stdio};
 pub mod repo;
 pub mod upstream;
 
+/// The configuration of a sandbox that has one.
+const CONFIG: &str = "config.toml";
+
 /// A temporary directory with a path for a store, removed at the end.
 pub struct Sandbox {
     dir: tempfile::TempDir,
@@ -37,6 +40,13 @@ impl Sandbox {
         sandbox
     }
 
+    /// A sandbox with an initialised store and this configuration, which every command reads.
+    pub fn with_config(text: &str) -> Self {
+        let sandbox = Self::with_store();
+        sandbox.write(CONFIG, text);
+        sandbox
+    }
+
     /// A path in the sandbox.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(name)
@@ -60,6 +70,9 @@ impl Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cfs"));
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.env("CFS_STORE", self.store()).env_remove("CFS_CONFIG");
+        if self.path(CONFIG).exists() {
+            command.env("CFS_CONFIG", self.path(CONFIG));
+        }
         command
     }
 

@@ -6,6 +6,7 @@
 //! - `demo`: what the demo shows is true, and nothing is left of it.
 //! - `mirrors`: rsync, dnf, nginx and curl see one generation at a time and never a hole.
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
+//! - `promotions`: gates, shapes, several views in one flip.
 //! - `sync`: upstreams that do as they should, and upstreams that do not.
 //! - `tidy`: the code and the documents against the rules of the house.
 
@@ -25,5 +26,6 @@ mod harness;
 mod interop;
 mod mirrors;
 mod mount;
+mod promotions;
 mod sync;
 mod tidy;

@@ -259,6 +259,9 @@ impl From<PromoteError> for CommandError {
         match error {
             PromoteError::Edit(error) => error.into(),
             PromoteError::Catalogue(error) => error.into(),
+            error @ PromoteError::Conflict { .. } => {
+                Self::new(Kind::No, error).hint("--exclude leaves out what only one of them should bring")
+            }
             error => Self::new(Kind::No, error),
         }
     }

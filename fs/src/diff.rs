@@ -135,9 +135,9 @@ where
     }
 }
 
-/// The entries of the leaf nodes that only one of the two directories has. What stands in a shared leaf is
-/// equal on both sides, so nothing else can differ.
-fn differing_entries(
+/// The entries, in order, of the leaf nodes that only one of two directories has. What stands in a shared leaf
+/// is equal on both sides, so nothing else can differ; some of what is returned is equal, too.
+pub fn differing_entries(
     nodes: &(impl Nodes + ?Sized),
     old: NodeId,
     new: NodeId,

@@ -171,6 +171,12 @@ impl TreePath {
         if self.is_root() { Self::new(tail) } else { Self::new(format!("{}/{tail}", self.0)) }
     }
 
+    /// Whether this is `dir` or something in it, at any depth.
+    pub fn is_below(&self, dir: &Self) -> bool {
+        let rest = self.0.strip_prefix(&*dir.0);
+        dir.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The directory and the last name, or `None` for the top.
     pub fn split_last(&self) -> Option<(Self, Name)> {
         if self.is_root() {

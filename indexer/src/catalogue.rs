@@ -17,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::refname::RefName;
 use crate::revision::Revision;
 
+mod checked;
 mod commit;
 mod host_files;
 mod nodes;
@@ -26,13 +27,16 @@ mod refs;
 mod revisions;
 mod schema;
 mod snapshots;
+mod unfinished;
 mod upstreams;
 
+pub use checked::Checked;
 pub use commit::{Current, Draft, RefUpdate, Signer};
 pub use host_files::HostFiles;
 pub use objects::Totals;
 pub use reflog::LogEntry;
 pub use refs::{Ref, Target};
+pub use unfinished::UnfinishedSync;
 pub use upstreams::Upstream;
 
 /// The first SQLite without the bug that can corrupt a WAL database which several processes write.

@@ -68,34 +68,38 @@ pub struct ConfigError {
 
 /// Reads a configuration.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
-    let config: Config = toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let message = error.message().to_owned();
-        let suggestion = suggestion::of(&message);
-        ConfigError { line: line_of(text, at), message, suggestion }
-    })?;
+    let config: Config = read(text)?;
     check(text, &config)?;
     Ok(config)
 }
 
-/// What no single value tells: promotions that say nothing, names that would hide behind others.
+/// Reads a file that is one promotion and nothing else.
+pub fn parse_promotion(text: &str) -> Result<Promotion, ConfigError> {
+    let promotion: Promotion = read(text)?;
+    match promotion.fault() {
+        None => Ok(promotion),
+        Some(fault) => {
+            Err(ConfigError { line: 1, message: format!("the promotion {fault}"), suggestion: None })
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error.message().to_owned();
+        let suggestion = suggestion::of(&message);
+        ConfigError { line: line_of(text, at), message, suggestion }
+    })
+}
+
+/// What no single value tells: promotions and hooks that say nothing.
 fn check(text: &str, config: &Config) -> Result<(), ConfigError> {
     for (name, promotion) in &config.promotions {
-        let header = format!("[promotion.{name}");
-        let refuse =
-            |message: String| Err(ConfigError { line: line_with(text, &header), message, suggestion: None });
-        let whole = promotion.step.is_empty();
-        match (&promotion.to, promotion.from.is_empty()) {
-            (None, true) if whole => {
-                return refuse(format!(
-                    "promotion {name:?} needs `from` and `to`, or `step`s that have them"
-                ));
-            }
-            (Some(_), false) if whole => {}
-            (None, true) => {}
-            (Some(_), true) if whole => return refuse(format!("promotion {name:?} lacks `from`")),
-            (None, false) if whole => return refuse(format!("promotion {name:?} lacks `to`")),
-            _ => return refuse(format!("promotion {name:?} has `from` or `to` beside its `step`s")),
+        if let Some(fault) = promotion.fault() {
+            let line = line_with(text, &format!("[promotion.{name}"));
+            let message = format!("promotion {name:?} {fault}");
+            return Err(ConfigError { line, message, suggestion: None });
         }
     }
     for (name, hook) in &config.hooks {

@@ -7,7 +7,7 @@ use cfs_fs::name::TreePath;
 use cfs_fs::store::{Store, StoreError};
 use cfs_fs::tree::{Item, NodeMap, Stage};
 
-use crate::catalogue::{Catalogue, CatalogueError, Current, HostFiles};
+use crate::catalogue::{Catalogue, CatalogueError, Checked, Current, HostFiles};
 
 /// An open store and its open catalogue.
 #[derive(Debug)]
@@ -45,6 +45,11 @@ impl Depot {
     /// Opens the cache of imported host files.
     pub fn host_files(&self) -> Result<HostFiles, CatalogueError> {
         HostFiles::open(&self.store.root().join("cache.db"))
+    }
+
+    /// Opens the memory of what has passed checks.
+    pub fn checked(&self) -> Result<Checked, CatalogueError> {
+        Checked::open(&self.store.root().join("cache.db"))
     }
 }
 

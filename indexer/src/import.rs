@@ -80,6 +80,7 @@ fn commit(
             root,
             nodes,
             parents: Vec::new(),
+            access: None,
             meta: BTreeMap::from([("import.dir".into(), dir.display().to_string())]),
             message: message.to_owned(),
             reason: format!("import {}", dir.display()),

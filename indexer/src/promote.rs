@@ -1,30 +1,80 @@
-//! `promote`: a tree of one ref becomes a path of another, in one compare-and-swap.
+//! `promote`: trees of some refs become paths of others, all of them in one compare-and-swap.
 //!
 //! Always true: [`plan`] changes nothing and [`apply`] does what a plan made of the same states says; a
 //! promotion moves pointers, so its cost follows the difference and never the size.
+//!
+//! What a promotion goes through, each step a file of this room:
+//!
+//! 1. [`shape`]: a request's steps and the present trees become new trees, one [`flip::Change`] a view.
+//! 2. [`times`]: content that changed at a path gets a later time, and directories get theirs.
+//! 3. [`gates`]: what is about to be shown is checked, and the promotion refused if a gate says no.
+//! 4. [`derive`]: files that are made of the new tree (and say so: lists of files) are added to it.
+//! 5. [`flip`]: all views move in one transaction of the catalogue; when one of them was moved by somebody
+//!    else meanwhile, everything begins again with the new state.
+//!
+//! Whatever else gives a view a new state (a rollback, a policy) makes a [`flip::Change`] of its own and goes
+//! through 2 to 5 with [`flip::settle`] and [`flip::commit`].
+//!
+//! A file that is derived from a tree has its place in [`derive::derive`]: it is given the [`flip::Change`] with
+//! the tree before and after, and who may read what, and returns what is to stand where. It adds the blobs to
+//! the store itself; the nodes and the commit are not its affair.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cfs_fs::diff::{Change, Summary, diff};
-use cfs_fs::digest::SnapshotId;
-use cfs_fs::edit::{EditError, overlay};
-use cfs_fs::tree::{Dir, Item, Kind, NodeError, NodeMap, Stage, resolve};
+use cfs_fs::edit::EditError;
+use cfs_fs::name::TreePath;
+use cfs_fs::store::StoreError;
+use cfs_fs::tree::NodeError;
 
-use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
-use crate::depot::{Depot, place};
+use crate::catalogue::{CatalogueError, Current, RefUpdate, Signer};
+use crate::config::{Config, Gate};
+use crate::depot::Depot;
+use crate::refname::RefName;
 use crate::revision::{RefPath, RevPath};
 
+pub mod derive;
+pub mod flip;
+pub mod gates;
+mod pattern;
+mod shape;
+mod times;
+
+use flip::{Change, Flip, Rules};
+pub use pattern::{Pattern, PatternError};
+
 /// What is to be promoted where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// The tree.
-    pub source: RevPath,
-    /// The place that becomes it.
-    pub target: RefPath,
-    /// What the place has and the source lacks stays.
-    pub keep: bool,
+    /// What becomes what, in order.
+    pub steps: Vec<Step>,
+    /// Symlinks in the views, and what they are to say.
+    pub links: BTreeMap<RefPath, String>,
     /// Why, in the user's words.
     pub message: String,
+    /// How gates are to be taken.
+    pub gates: gates::Wishes,
+}
+
+/// Trees that become a place.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The trees, laid over each other; no two may say different things of one path.
+    pub from: Vec<RevPath>,
+    /// The place that becomes them.
+    pub to: RefPath,
+    /// What the place has and the trees lack stays.
+    pub keep: bool,
+    /// What is neither taken from the trees nor removed from the place.
+    pub exclude: Vec<Pattern>,
+    /// What stays as it is in the place, if it is there.
+    pub protect: Vec<Pattern>,
+}
+
+impl Step {
+    /// One tree that becomes one place as it is.
+    pub fn plain(from: RevPath, to: RefPath) -> Self {
+        Self { from: vec![from], to, keep: false, exclude: Vec::new(), protect: Vec::new() }
+    }
 }
 
 /// Why a promotion is not made.
@@ -44,6 +94,24 @@ pub enum PromoteError {
         /// Where it was to go.
         target: RefPath,
     },
+    /// Trees that are to be one say different things.
+    #[error("{target}: {} of the trees say different things of {}", paths.len(), paths.join(", "))]
+    Conflict {
+        /// Where they were to go.
+        target: RefPath,
+        /// Below it.
+        paths: Vec<String>,
+    },
+    /// Gates refuse it.
+    #[error("{}: refused by {}", names.join(", "), gates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Refused {
+        /// The views.
+        names: Vec<String>,
+        /// The gates.
+        gates: Vec<Gate>,
+        /// What was planned, with what the gates found.
+        plan: Box<Plan>,
+    },
     /// It cannot be put at its path.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -58,112 +126,87 @@ impl From<NodeError> for PromoteError {
     }
 }
 
+impl From<StoreError> for PromoteError {
+    fn from(error: StoreError) -> Self {
+        Self::Catalogue(error.into())
+    }
+}
+
 /// A promotion that could be applied.
-#[derive(Debug)]
-pub struct Plan {
-    /// The snapshot that the source names.
-    pub source: SnapshotId,
-    /// What the target's path is now.
-    pub old: Option<Item>,
-    /// What it will be.
-    pub new: Item,
-    /// The nodes of `new` that may be new.
-    nodes: NodeMap,
-}
+pub type Plan = Flip;
 
-impl Plan {
-    /// Calls `visit` with every path below the target's that will differ.
-    pub fn changes(
-        &self,
-        depot: &Depot,
-        visit: &mut impl FnMut(&str, Change<'_>) -> Result<(), NodeError>,
-    ) -> Result<(), NodeError> {
-        let mut stage = Stage::new(&depot.catalogue);
-        let empty = stage.write_dir(&[]);
-        stage.adopt(self.nodes.clone());
-        let dir = |item: Option<&Item>| match item.map(|item| &item.kind) {
-            Some(Kind::Dir(dir)) => *dir,
-            _ => empty,
-        };
-        let (old, new): (Dir, Dir) = (dir(self.old.as_ref()), dir(Some(&self.new)));
-        diff(&stage, old, new, visit)
-    }
-
-    /// Counts what will differ.
-    pub fn summary(&self, depot: &Depot) -> Result<Summary, NodeError> {
-        let mut summary = Summary::default();
-        self.changes(depot, &mut |_, change| {
-            summary.add(&change);
-            Ok(())
-        })?;
-        Ok(summary)
-    }
-}
-
-/// Plans a promotion of the present states; changes nothing. `now` (seconds) becomes the time of directories
-/// that a merge makes new.
-pub fn plan(depot: &Depot, request: &Request, now: i64) -> Result<Plan, PromoteError> {
-    let current = depot.catalogue.current(&request.target.name)?;
-    plan_on(depot, request, current.as_ref(), now)
-}
-
-/// Applies a promotion. Returns the plan that was carried out, and the ref's move unless nothing changed.
-pub fn apply(
+/// Plans a promotion of the present states; changes nothing but what is remembered of earlier checks. A plan
+/// that gates refuse is an error that holds it.
+pub fn plan(
     depot: &Depot,
+    config: &Config,
     request: &Request,
     signer: &Signer,
-) -> Result<(Plan, Option<RefUpdate>), PromoteError> {
-    let mut done = None;
-    let update = depot.catalogue.update_ref(&depot.store, &request.target.name, signer, |current| {
-        let plan = plan_on(depot, request, current, signer.now)?;
-        let placed = place(
-            &depot.catalogue,
-            current,
-            &request.target.path,
-            &plan.new,
-            plan.nodes.clone(),
-            signer.now,
-        )?;
-        let draft = placed.map(|(root, nodes)| Draft {
-            root,
-            nodes,
-            parents: vec![plan.source],
-            meta: BTreeMap::from([("promote.source".into(), request.source.to_string())]),
-            message: request.message.clone(),
-            reason: format!("promote {} ({})", request.source, plan.source.short()),
-        });
-        done = Some(plan);
-        Ok::<_, PromoteError>(draft)
-    })?;
-    let plan = match done {
-        Some(plan) => plan,
-        None => plan(depot, request, signer.now)?,
-    };
-    Ok((plan, update))
+) -> Result<Plan, PromoteError> {
+    let names = views(request);
+    let current = names.iter().map(|name| depot.catalogue.current(name)).collect::<Result<Vec<_>, _>>()?;
+    plan_on(depot, config, request, signer, &names, &current)
+}
+
+/// Applies a promotion. Returns the plan that was carried out, and the moves of the views that changed.
+pub fn apply(
+    depot: &Depot,
+    config: &Config,
+    request: &Request,
+    signer: &Signer,
+) -> Result<(Plan, Vec<RefUpdate>), PromoteError> {
+    let names = views(request);
+    flip::commit(depot, &names, signer, |current| plan_on(depot, config, request, signer, &names, current))
+}
+
+/// The views that a request is about, each once, in the order in which they are named.
+fn views(request: &Request) -> Vec<RefName> {
+    let named = request.steps.iter().map(|step| &step.to.name).chain(request.links.keys().map(|at| &at.name));
+    let mut seen = BTreeSet::new();
+    named.filter(|name| seen.insert((*name).clone())).cloned().collect()
 }
 
 fn plan_on(
     depot: &Depot,
+    config: &Config,
     request: &Request,
-    current: Option<&Current>,
-    now: i64,
+    signer: &Signer,
+    names: &[RefName],
+    current: &[Option<Current>],
 ) -> Result<Plan, PromoteError> {
-    let nodes = &depot.catalogue;
-    let (source, snapshot) = depot.catalogue.resolve(&request.source.revision)?;
-    let found = resolve(nodes, &snapshot.root_item(), &request.source.path)?;
-    let item = found.ok_or_else(|| PromoteError::NoSource { source_path: request.source.clone() })?;
-    if request.target.path.is_root() && !matches!(item.kind, Kind::Dir(_)) {
-        let (source_path, target) = (request.source.clone(), request.target.clone());
-        return Err(PromoteError::NotADirectory { source_path, target });
+    let mut flip = Flip::begin(depot, config, names, current, signer);
+    for step in &request.steps {
+        shape::step(depot, &mut flip, step, signer.now)?;
     }
-    let old = match current {
-        Some(current) => resolve(nodes, &current.snapshot.root_item(), &request.target.path)?,
-        None => None,
-    };
-    let mut stage = Stage::new(nodes);
-    let new = match &old {
-        Some(old) if request.keep => overlay(&mut stage, old, &item, now)?,
-        _ => item,
-    };
-    Ok(Plan { source, old, new, nodes: stage.into_new_nodes() })
+    for (at, target) in &request.links {
+        shape::link(depot, &mut flip, at, target, signer.now)?;
+    }
+    for change in &mut flip.changes {
+        change.message.clone_from(&request.message);
+        change.reason = reason(change);
+    }
+    flip::settle(depot, &mut flip, &request.gates, signer)?;
+    Ok(flip)
+}
+
+fn reason(change: &Change) -> String {
+    let from: Vec<String> = change
+        .arrivals
+        .iter()
+        .map(|arrival| match arrival.snapshot {
+            Some(id) => format!("{} ({})", arrival.source, id.short()),
+            None => arrival.source.to_string(),
+        })
+        .collect();
+    if from.is_empty() { "move links".to_owned() } else { format!("promote {}", from.join(", ")) }
+}
+
+/// The rules that hold in a view after a promotion: its own, and owner and group from its policy.
+fn rules(before: &Rules, owner: Option<u32>, group: Option<u32>) -> Rules {
+    let mut rules = before.clone();
+    if owner.is_some() || group.is_some() {
+        let top = rules.entry(TreePath::root()).or_default();
+        (top.owner, top.group) = (owner.or(top.owner), group.or(top.group));
+    }
+    rules
 }

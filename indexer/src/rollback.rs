@@ -72,6 +72,7 @@ pub fn apply(
             root: snapshot.root_item(),
             nodes: HashMap::new(),
             parents: vec![*id],
+            access: None,
             meta: BTreeMap::from([("rollback.to".into(), id.to_string())]),
             message: message.to_owned(),
             reason: format!("rollback to {}", id.short()),

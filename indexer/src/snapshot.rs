@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use cfs_fs::digest::SnapshotId;
+use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Dir, Item, Kind, Sums};
 
 /// First line of every record.
@@ -29,8 +30,25 @@ pub struct Snapshot {
     pub tool: String,
     /// What else is known: `compose.id`, `sync.url` …; keys are words of `[a-z0-9._-]`.
     pub meta: BTreeMap<String, String>,
+    /// Where owner, group and mode are not as usual.
+    pub access: Rules,
     /// Why it was made, in the user's words; may be empty.
     pub message: String,
+}
+
+/// Owner, group and mode by path. Those of the top hold for everything, but for its mode; those of another
+/// path for that path alone.
+pub type Rules = BTreeMap<TreePath, Rule>;
+
+/// What is not as usual at one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rule {
+    /// Permission bits, at most 0777.
+    pub mode: Option<u16>,
+    /// Number of the user it belongs to.
+    pub owner: Option<u32>,
+    /// Number of the group.
+    pub group: Option<u32>,
 }
 
 /// A record that says something impossible.
@@ -63,6 +81,9 @@ impl Snapshot {
         for (key, value) in &self.meta {
             line(&mut text, "meta", &format!("{key} {}", escape(value)));
         }
+        for (path, rule) in &self.access {
+            line(&mut text, "access", &rule.text(path));
+        }
         line(&mut text, "message", &escape(&self.message));
         text
     }
@@ -77,6 +98,29 @@ impl Snapshot {
     /// The snapshot's name.
     pub fn id(&self) -> SnapshotId {
         SnapshotId::of(self.encode().as_bytes())
+    }
+}
+
+impl Rule {
+    fn text(&self, path: &TreePath) -> String {
+        let number = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
+        let mode = self.mode.map_or("-".to_owned(), |mode| format!("{mode:04o}"));
+        format!("{mode} {} {} /{path}", number(self.owner), number(self.group))
+    }
+
+    fn parse(text: &str) -> Option<(TreePath, Self)> {
+        let mut words = text.splitn(4, ' ');
+        let mode = match words.next()? {
+            "-" => None,
+            digits => Some(u16::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777)?),
+        };
+        let mut number = || match words.next()? {
+            "-" => Some(None),
+            digits => digits.parse().ok().map(Some),
+        };
+        let (owner, group) = (number()?, number()?);
+        let path = TreePath::new(words.next()?.strip_prefix('/')?).ok()?;
+        Some((path, Self { mode, owner, group }))
     }
 }
 
@@ -147,9 +191,14 @@ impl<'a> Lines<'a> {
             let (key, value) = self.value("meta")?.split_once(' ')?;
             meta.insert(key.to_owned(), unescape(value)?);
         }
+        let mut access = Rules::new();
+        while self.rest.starts_with("access ") {
+            let (path, rule) = Rule::parse(self.value("access")?)?;
+            access.insert(path, rule);
+        }
         let message = unescape(self.value("message")?)?;
         let root = Dir { id, sums };
-        Some(Snapshot { root, mtime, parents, created, creator, tool, meta, message })
+        Some(Snapshot { root, mtime, parents, created, creator, tool, meta, access, message })
     }
 
     fn value(&mut self, key: &str) -> Option<&'a str> {

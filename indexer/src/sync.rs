@@ -264,8 +264,24 @@ fn reason(error: &dyn Error) -> String {
 }
 
 /// Makes the repository a path of a new snapshot of the target's ref. When nothing has changed since the last
-/// sync, there is no new snapshot.
+/// sync, there is no new snapshot. A sync that fails is recorded until one into the same path succeeds.
 pub fn sync(
+    depot: &Depot,
+    request: &Request,
+    signer: &Signer,
+    progress: &mut OnProgress<'_>,
+) -> Result<Report, SyncError> {
+    let result = attempt(depot, request, signer, progress);
+    match &result {
+        Ok(_) => depot.catalogue.forget_unfinished(&request.target)?,
+        // Nothing was tried.
+        Err(SyncError::Catalogue(_)) => {}
+        Err(error) => depot.catalogue.record_unfinished(&request.target, signer.now, &reason(error))?,
+    }
+    result
+}
+
+fn attempt(
     depot: &Depot,
     request: &Request,
     signer: &Signer,
@@ -379,6 +395,7 @@ fn commit(
             root,
             nodes,
             parents: Vec::new(),
+            access: None,
             meta: BTreeMap::from([
                 ("sync.url".into(), request.address.to_string()),
                 ("sync.repomd".into(), documents.repomd_blob().to_string()),

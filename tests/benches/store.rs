@@ -202,6 +202,7 @@ impl Sketch {
             root: Item { mtime: 1_700_000_000, kind: Kind::Dir(root) },
             nodes: stage.into_new_nodes(),
             parents: Vec::new(),
+            access: None,
             meta: std::collections::BTreeMap::new(),
             message: String::new(),
             reason: "bench".into(),

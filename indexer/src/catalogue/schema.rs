@@ -17,7 +17,8 @@ const APPLICATION_ID: i32 = 0x6366_7331;
 const PAGE_BYTES: u32 = 8_192;
 
 /// The list of all migrations. Never change one that was released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     -- Live blobs: durable in the store, and named by a tree or a digest. There is a row for every distinct
     -- file, so every byte of it counts.
     CREATE TABLE objects(
@@ -87,7 +88,18 @@ const MIGRATIONS: &[&str] = &["
         synced INTEGER NOT NULL,
         PRIMARY KEY(ref, path)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    -- Syncs that failed and were not made good since.
+    CREATE TABLE unfinished(
+        ref TEXT NOT NULL,
+        path TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY(ref, path)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Creates an empty database in WAL mode at `path`; a database that is there already is left alone.
 pub(super) fn create(path: &Path) -> rusqlite::Result<()> {

@@ -33,7 +33,7 @@ fn draft(content: &str) -> Draft {
     let root = Item { mtime: 2, kind: Kind::Dir(stage.write_dir(&[entry])) };
     let nodes = stage.into_new_nodes();
     let (meta, message) = (BTreeMap::new(), String::new());
-    Draft { root, nodes, parents: Vec::new(), meta, message, reason: format!("test {content}") }
+    Draft { root, nodes, parents: Vec::new(), access: None, meta, message, reason: format!("test {content}") }
 }
 
 /// Moves a ref to a tree with `content`, which is recorded as if it were stored.
@@ -123,6 +123,34 @@ fn of_two_movers_nobody_is_lost() {
             "every move starts where the last one ended"
         );
     }
+}
+
+#[test]
+fn several_refs_move_together_or_not_at_all() {
+    let (_temp, depot) = depot();
+    let names = [name("a"), name("b"), name("still")];
+    for each in &names {
+        commit(&depot, each, "start", 1);
+    }
+    let mut calls = 0;
+    let updates = depot.catalogue.update_refs(&depot.store, &names, &signer(2), |current| {
+        calls += 1;
+        assert!(current.iter().all(Option::is_some));
+        if calls == 1 {
+            // Not one that is to move; that it is where it was is part of the bargain.
+            commit(&depot, &names[2], "meanwhile", 2);
+            commit(&depot, &name("blobs"), "next", 2);
+        }
+        Ok::<_, CatalogueError>(vec![Some(draft("next")), Some(draft("next")), None])
+    });
+    let updates = updates.unwrap();
+    assert_eq!((calls, updates.iter().flatten().count(), updates[2].is_none()), (2, 2, true));
+    assert!(updates[..2].iter().flatten().all(|update| update.generation == 2));
+    let result = depot.catalogue.update_refs(&depot.store, &names, &signer(3), |_| {
+        Ok::<_, CatalogueError>(vec![Some(draft("start")), Some(draft("never stored")), None])
+    });
+    assert!(matches!(result, Err(CatalogueError::MissingBlob { .. })));
+    assert!(names.iter().all(|each| depot.catalogue.follow_ref(each).unwrap().0.generation == 2));
 }
 
 #[test]

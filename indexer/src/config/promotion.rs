@@ -56,6 +56,19 @@ pub struct Step {
 }
 
 impl Promotion {
+    /// What is wrong with it, if anything.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        match (self.from.is_empty(), &self.to, self.step.is_empty()) {
+            (true, None, true) if self.links.is_empty() => {
+                Some("needs `from` and `to`, or `step`s that have them")
+            }
+            (true, None, _) | (false, Some(_), true) => None,
+            (true, Some(_), true) => Some("lacks `from`"),
+            (false, None, true) => Some("lacks `to`"),
+            (_, _, false) => Some("has `from` or `to` beside its `step`s"),
+        }
+    }
+
     /// The steps, the one written into the promotion itself included.
     pub fn steps(&self) -> Vec<Step> {
         let own = self.to.clone().map(|to| Step {

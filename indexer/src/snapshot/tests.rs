@@ -12,6 +12,10 @@ fn snapshot() -> Snapshot {
         creator: "root@host".into(),
         tool: "cfs 0.1.0".into(),
         meta: BTreeMap::from([("sync.url".into(), "http://h/".into())]),
+        access: Rules::from([
+            (TreePath::root(), Rule { mode: None, owner: Some(10_004), group: Some(10_005) }),
+            ("pub/a b".parse().unwrap(), Rule { mode: Some(0o750), ..Rule::default() }),
+        ]),
         message: String::new(),
     }
 }
@@ -24,11 +28,24 @@ fn every_byte_of_a_record_counts() {
         let cut = &text[..at];
         assert!(Snapshot::decode(cut).is_err(), "accepted the first {at} bytes");
     }
-    for bad in
-        [text.replace("files 3", "files +3"), text.replace("files 3", "files 03"), format!("{text}x\n")]
-    {
+    for bad in [
+        text.replace("files 3", "files +3"),
+        text.replace("files 3", "files 03"),
+        format!("{text}x\n"),
+        text.replace("0750", "750"),
+        text.replace("0750", "1750"),
+    ] {
         assert!(Snapshot::decode(&bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_record_without_access_is_what_it_always_was() {
+    let plain = Snapshot { access: Rules::new(), ..snapshot() };
+    let text = plain.encode();
+    assert!(!text.contains("access") && text.ends_with("meta sync.url http://h/\nmessage \n"), "{text}");
+    assert_eq!(Snapshot::decode(&text), Ok(plain));
+    assert!(snapshot().encode().contains("access - 10004 10005 /\naccess 0750 - - /pub/a b\nmessage"));
 }
 
 proptest! {

@@ -14,6 +14,7 @@ use cfs_fs::digest::BlobId;
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Sums};
 use cfs_indexer::catalogue::Target;
+use cfs_indexer::config::Config;
 use cfs_indexer::depot::Depot;
 use cfs_indexer::refname::RefName;
 use cfs_indexer::revision::RevPath;
@@ -295,8 +296,10 @@ impl<'a> Story<'a> {
     fn promote(&self, from: &str, to: &str) -> Result<(), CommandError> {
         let source = if from.starts_with("compose/") { parse(from)? } else { view(from)? };
         let target = parse(&format!("{to}:{RELEASE}"))?;
-        let request = promote::Request { source, target, keep: false, message: "cfs demo".to_owned() };
-        promote::apply(&self.depot, &request, &self.context.signer())?;
+        let steps = vec![promote::Step::plain(source, target)];
+        let request =
+            promote::Request { steps, message: "cfs demo".to_owned(), ..promote::Request::default() };
+        promote::apply(&self.depot, &Config::default(), &request, &self.context.signer())?;
         Ok(())
     }
 

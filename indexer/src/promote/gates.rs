@@ -1,0 +1,255 @@
+//! The gates: what a promotion must pass before readers see it. Each is a file of this room.
+//!
+//! Always true: a gate changes nothing; it looks at what changed, and at all the rest only if that was not
+//! looked at before with the same demands (what passed is remembered by the name of its node, so no state can
+//! be mistaken for another); what it finds is recorded in the snapshot, and so is who overruled it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use cfs_fs::diff::differing_entries;
+use cfs_fs::digest::{Digest, NodeId};
+use cfs_fs::name::Name;
+use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
+use cfs_fs::tree::{Dir, Entry, Kind, Node, NodeError, Nodes, Stage, read_dir};
+
+use super::PromoteError;
+use super::flip::{Change, Flip};
+use crate::catalogue::{Checked, Signer};
+pub use crate::config::Gate;
+use crate::depot::Depot;
+
+mod deletes;
+mod incomplete;
+mod names;
+mod symlinks;
+
+/// Findings of a gate that are named; all are counted.
+const FINDINGS_NAMED: usize = 100;
+/// Findings and bumped paths that a snapshot's record names.
+const FINDINGS_RECORDED: usize = 3;
+
+/// How the user wants gates to be taken.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Gates that are overruled.
+    pub force: BTreeSet<Gate>,
+    /// So many removals are meant.
+    pub allow_deletes: Option<u64>,
+    /// Gates that the policy does not ask for.
+    pub also: BTreeSet<Gate>,
+}
+
+/// What a gate found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The gate.
+    pub gate: Gate,
+    /// What is wrong, as far as it is named.
+    pub findings: Vec<String>,
+    /// How much is wrong.
+    pub count: u64,
+    /// Who overruled it.
+    pub forced_by: Option<String>,
+}
+
+impl Check {
+    fn new(gate: Gate) -> Self {
+        Self { gate, findings: Vec::new(), count: 0, forced_by: None }
+    }
+
+    fn find(&mut self, what: impl Into<String>) {
+        self.count += 1;
+        if self.findings.len() < FINDINGS_NAMED {
+            self.findings.push(what.into());
+        }
+    }
+
+    /// Whether it found nothing.
+    pub fn passed(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether it refuses the promotion.
+    pub fn refuses(&self) -> bool {
+        !self.passed() && self.forced_by.is_none()
+    }
+}
+
+/// What a gate looks at.
+struct Scene<'a> {
+    depot: &'a Depot,
+    nodes: &'a CachedNodes<&'a Stage<'a>>,
+    memory: &'a Checked,
+    change: &'a Change,
+    wishes: &'a Wishes,
+    /// What passed in this run and may be remembered once nothing was found.
+    passed: RefCell<Vec<[u8; 32]>>,
+}
+
+impl Nodes for Scene<'_> {
+    fn node(&self, id: NodeId) -> Result<std::sync::Arc<Node>, NodeError> {
+        self.nodes.node(id)
+    }
+}
+
+/// The gates that a change must pass, in the order of checking.
+pub(super) fn wanted(change: &Change, wishes: &Wishes) -> Vec<Gate> {
+    let mut gates: BTreeSet<Gate> = change.policy.gates().into_iter().collect();
+    gates.extend(&wishes.also);
+    gates.into_iter().collect()
+}
+
+/// Runs the gates of every view of a flip, which holds what they found then.
+pub(super) fn check(
+    depot: &Depot,
+    flip: &mut Flip,
+    wishes: &Wishes,
+    signer: &Signer,
+) -> Result<(), PromoteError> {
+    let memory = depot.checked()?;
+    let stage = flip.take_stage(depot);
+    let mut all = Vec::new();
+    {
+        let nodes = CachedNodes::new(&stage, CACHE_BYTES);
+        for change in &flip.changes {
+            let mut checks = Vec::new();
+            for gate in wanted(change, wishes) {
+                let passed = RefCell::default();
+                let scene = Scene { depot, nodes: &nodes, memory: &memory, change, wishes, passed };
+                let mut check = run(gate, &scene)?;
+                if check.passed() {
+                    memory.remember(&scene.passed.take());
+                } else if wishes.force.contains(&gate) {
+                    check.forced_by = Some(signer.actor.clone());
+                }
+                checks.push(check);
+            }
+            all.push(checks);
+        }
+    }
+    flip.put_back(stage);
+    for (change, checks) in flip.changes.iter_mut().zip(all) {
+        change.checks = checks;
+    }
+    Ok(())
+}
+
+fn run(gate: Gate, scene: &Scene<'_>) -> Result<Check, PromoteError> {
+    match gate {
+        Gate::Incomplete => incomplete::check(scene),
+        Gate::Names => names::check(scene),
+        Gate::Symlinks => symlinks::check(scene),
+        Gate::Deletes => deletes::check(scene),
+        // Of times nothing is refused: they have been moved on.
+        Gate::Repodata | Gate::Signatures | Gate::Mtime => Ok(Check::new(gate)),
+    }
+}
+
+/// Writes into a change what its snapshot says of the gates.
+pub(super) fn record(change: &mut Change) {
+    let named = |texts: &[String], count: u64| {
+        let named: Vec<&str> = texts.iter().take(FINDINGS_RECORDED).map(String::as_str).collect();
+        let more = if count > named.len() as u64 { ", …" } else { "" };
+        format!("{}{more}", named.join(", "))
+    };
+    for check in &change.checks {
+        let bumped = change.bumped.len() as u64;
+        let text = match &check.forced_by {
+            Some(who) => {
+                format!("forced by {who}: {} found: {}", check.count, named(&check.findings, check.count))
+            }
+            None if check.gate == Gate::Mtime && bumped > 0 => {
+                format!("passed: {bumped} moved on: {}", named(&change.bumped, bumped))
+            }
+            None => "passed".to_owned(),
+        };
+        change.meta.insert(format!("gate.{}", check.gate), text);
+    }
+}
+
+/// What a gate finds wrong with one directory. `entries` are those that may not have been looked at.
+type LookAt<'a> = dyn FnMut(&Place<'_>, &[Entry]) -> Result<Vec<String>, PromoteError> + 'a;
+
+/// A directory that a gate looks at.
+struct Place<'a> {
+    path: &'a str,
+    dir: Dir,
+    /// What stood there before, when that has passed.
+    old: Option<Dir>,
+}
+
+/// Shows `look` every directory of the new tree that has not passed `gate` with `demands`, and of those that
+/// were something else before, and passed then, only the entries that may differ.
+fn walk(
+    scene: &Scene<'_>,
+    gate: Gate,
+    demands: &str,
+    check: &mut Check,
+    look: &mut LookAt<'_>,
+) -> Result<(), PromoteError> {
+    let Some((old, new)) = scene.change.dirs() else { return Ok(()) };
+    let walk = Walk { scene, key: format!("{gate} {demands}") };
+    let old = scene.memory.knows(&walk.key_of(old.id)).then_some(old);
+    walk.visit(&Place { path: "", dir: new, old }, check, look).map(drop)
+}
+
+struct Walk<'a> {
+    scene: &'a Scene<'a>,
+    key: String,
+}
+
+impl Walk<'_> {
+    fn key_of(&self, id: NodeId) -> [u8; 32] {
+        *Digest::of(format!("{} {id}", self.key).as_bytes()).as_bytes()
+    }
+
+    /// Returns whether nothing was found in the directory and below.
+    fn visit(
+        &self,
+        place: &Place<'_>,
+        check: &mut Check,
+        look: &mut LookAt<'_>,
+    ) -> Result<bool, PromoteError> {
+        if place.old.is_some_and(|old| old.id == place.dir.id) {
+            return Ok(true);
+        }
+        let key = self.key_of(place.dir.id);
+        if self.scene.memory.knows(&key) {
+            return Ok(true);
+        }
+        let mut before: BTreeMap<Name, Dir> = BTreeMap::new();
+        let entries = match place.old {
+            None => read_dir(self.scene, place.dir.id)?,
+            Some(old) => {
+                let (old, mut new) = differing_entries(self.scene, old.id, place.dir.id)?;
+                new.retain(|entry| {
+                    let found = old.binary_search_by(|other| other.name.cmp(&entry.name));
+                    !found.is_ok_and(|at| old[at].item == entry.item)
+                });
+                before.extend(old.into_iter().filter_map(|entry| match entry.item.kind {
+                    Kind::Dir(dir) => Some((entry.name, dir)),
+                    _ => None,
+                }));
+                new
+            }
+        };
+        let findings = look(place, &entries)?;
+        let mut clean = findings.is_empty();
+        findings.into_iter().for_each(|finding| check.find(finding));
+        for entry in &entries {
+            let Kind::Dir(dir) = entry.item.kind else { continue };
+            let path = join(place.path, entry.name.as_str());
+            let old = before.get(&entry.name).copied();
+            clean &= self.visit(&Place { path: &path, dir, old }, check, look)?;
+        }
+        if clean {
+            self.scene.passed.borrow_mut().push(key);
+        }
+        Ok(clean)
+    }
+}
+
+fn join(dir: &str, name: &str) -> String {
+    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
+}
