@@ -3,12 +3,16 @@
 //! Always true: each answer is one read of the newest committed state, so once a promotion has returned,
 //! every later question is answered with the new snapshot.
 
+use std::sync::Arc;
+
 use cfs_fs::digest::SnapshotId;
 use cfs_fs::name::TreePath;
+use cfs_fs::view::access::{self, Access};
 use cfs_fs::view::roots::{self, Past, Root, Roots, RootsError};
 
 use crate::catalogue::{Catalogue, Ref, Target};
 use crate::refname::RefName;
+use crate::snapshot::{Rule, Rules};
 
 impl Roots for Catalogue {
     fn find(&self, name: &TreePath) -> Result<Option<roots::Target>, RootsError> {
@@ -23,7 +27,8 @@ impl Roots for Catalogue {
     }
 
     fn snapshot(&self, id: SnapshotId) -> Result<Option<Root>, RootsError> {
-        Ok(Self::snapshot(self, id)?.map(|snapshot| snapshot.root_item().into()))
+        Ok(Self::snapshot(self, id)?
+            .map(|snapshot| Root { item: snapshot.root_item(), access: access(&snapshot.access) }))
     }
 
     fn snapshots(&self) -> Result<Vec<SnapshotId>, RootsError> {
@@ -61,6 +66,16 @@ impl Roots for Catalogue {
     fn moves(&self) -> Result<u64, RootsError> {
         Ok(self.log_length()?)
     }
+}
+
+fn access(rules: &Rules) -> Option<Arc<Access>> {
+    if rules.is_empty() {
+        return None;
+    }
+    let top = rules.get(&TreePath::root()).copied().unwrap_or_default();
+    let rule = |rule: &Rule| access::Rule { mode: rule.mode, uid: rule.owner, gid: rule.group };
+    let paths = rules.iter().map(|(path, found)| (path.clone(), rule(found)));
+    Some(Arc::new(Access::new(top.owner, top.group, paths)))
 }
 
 fn target(found: &Ref) -> roots::Target {
