@@ -1,6 +1,6 @@
 //! What tests stand on: a sandbox with a store of its own, and programs run in it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -10,6 +10,10 @@ pub mod upstream;
 
 /// The configuration of a sandbox that has one.
 const CONFIG: &str = "config.toml";
+
+/// Names the environment variable with arguments that every `cfs mount` of a test is to have, so that the same
+/// tests hold mounts that work in other ways.
+pub const MOUNT_ARGS: &str = "CFS_TEST_MOUNT_ARGS";
 
 /// A temporary directory with a path for a store, removed at the end.
 pub struct Sandbox {
@@ -78,6 +82,15 @@ impl Sandbox {
 
     /// Runs `cfs` with these arguments, whatever comes of it.
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
+        let mut args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        if let Some(at) = args.iter().position(|arg| arg == "mount") {
+            #[expect(clippy::disallowed_methods, reason = "tests read the environment")]
+            let more = std::env::var(MOUNT_ARGS).unwrap_or_default();
+            // In front, so that what the test itself says counts last.
+            let rest = args.split_off(at + 1);
+            args.extend(more.split_whitespace().map(OsString::from));
+            args.extend(rest);
+        }
         ran(self.cfs().args(args))
     }
 

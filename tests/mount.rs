@@ -14,6 +14,7 @@ use crate::harness::{Ran, Sandbox, installed, ran};
 mod attributes;
 mod damage;
 mod life;
+mod modes;
 mod namespace;
 mod promotions;
 mod users;

@@ -19,7 +19,7 @@ pub const SUBTYPE: &str = "cfs";
 /// The extended attribute of a mount's top directory that names the process which serves it.
 pub const DAEMON_LABEL: &str = "user.cfs.daemon";
 /// The helper that mounts and unmounts for users who are not root.
-const HELPER: &str = "fusermount3";
+pub(crate) const HELPER: &str = "fusermount3";
 /// The kernel's table of mounts, as this process sees it.
 const TABLE: &str = "/proc/self/mountinfo";
 

@@ -27,12 +27,11 @@ mod places;
 pub mod roots;
 mod stamp;
 
-pub use content::VERIFY_BYTES;
+pub use content::{Content, VERIFY_BYTES};
 pub use inodes::Inode;
 pub use listing::Listed;
 
 use access::{Permit, Rule};
-use content::Content;
 use handles::Handles;
 use inodes::{BoundDir, File, Inodes, Known, Link, Shared, Way};
 use listing::OpenDir;
@@ -311,6 +310,11 @@ impl<R: Roots, N: Nodes> View<R, N> {
 
     /// Opens a file; the handle is good until [`View::close_file`].
     pub fn open_file(&self, inode: Inode) -> Result<u64, ViewError> {
+        Ok(self.keep_open(self.content(inode)?))
+    }
+
+    /// Opens the content of a file, hashed where that is promised.
+    pub fn content(&self, inode: Inode) -> Result<Content, ViewError> {
         let Known::Shared(Shared::File(file)) = self.known(inode)? else {
             return Err(ViewError::IsADirectory(inode));
         };
@@ -319,7 +323,22 @@ impl<R: Roots, N: Nodes> View<R, N> {
         if !is_verified {
             self.inodes.set_verified(inode);
         }
-        Ok(self.files.add(content))
+        Ok(content)
+    }
+
+    /// The blob of a file whose content was opened and found whole since the kernel got to know it.
+    pub fn verified_blob(&self, inode: Inode) -> Option<BlobId> {
+        self.inodes.verified_blob(inode)
+    }
+
+    /// Keeps a content for questions; the handle is good until [`View::close_file`].
+    pub fn keep_open(&self, content: Content) -> u64 {
+        self.files.add(content)
+    }
+
+    /// Where the blobs come from.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Fills `buffer` from `offset` of an open file on; returns how many bytes there were.
@@ -327,9 +346,9 @@ impl<R: Roots, N: Nodes> View<R, N> {
         self.files.get(handle).ok_or(ViewError::UnknownHandle(handle))?.read(offset, buffer)
     }
 
-    /// Ends an open file.
-    pub fn close_file(&self, handle: u64) {
-        self.files.remove(handle);
+    /// Ends an open file and tells whose content it was.
+    pub fn close_file(&self, handle: u64) -> Option<BlobId> {
+        self.files.remove(handle).map(|content| content.blob())
     }
 
     /// Opens a directory as it is now. Returns the handle, good until [`View::close_dir`], and how long the
@@ -346,7 +365,7 @@ impl<R: Roots, N: Nodes> View<R, N> {
 
     /// Ends an open directory.
     pub fn close_dir(&self, handle: u64) {
-        self.dirs.remove(handle);
+        drop(self.dirs.remove(handle));
     }
 
     /// The extended attributes of an inode, by name.

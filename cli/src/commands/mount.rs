@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use cfs_fs::digest::Digest;
-use cfs_fs::fuse::{self, Mounted};
+use cfs_fs::fuse::{self, Mode, Mounted};
 use cfs_fs::mounts::{self, Health, MountsError};
 use cfs_fs::store::Store;
 use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
@@ -19,7 +19,7 @@ use cfs_indexer::depot::Depot;
 use cfs_indexer::refname::RefName;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
-use serde_json::json;
+use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -27,8 +27,9 @@ use crate::context::Context;
 use crate::output::{self, time};
 use crate::report::{CommandError, Kind};
 
-/// The line by which the process that serves a mount says that the mount answers.
-const READY: &str = "ready";
+/// How the line begins by which the process that serves a mount says that the mount answers; how it works
+/// follows.
+const READY: &str = "ready ";
 /// How long the end of an unmounted mount is waited for.
 const END: Duration = Duration::from_secs(5);
 
@@ -38,6 +39,7 @@ const END: Duration = Duration::from_secs(5);
 /// when the mount answers; a process in the background serves it until `cfs umount`. Recovers a mount point
 /// whose process has died.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub struct Args {
     /// The mount point: an empty directory.
     dir: PathBuf,
@@ -61,6 +63,10 @@ pub struct Args {
     /// Threads that answer the kernel [default: one a core, at least 2].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+
+    /// Answer reads instead of letting the kernel read the store's files itself.
+    #[arg(long)]
+    no_passthrough: bool,
 
     /// Owner and group of everything in the mount [default: the store's].
     #[arg(long, value_name = "UID:GID", value_parser = parse_owner)]
@@ -153,6 +159,7 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
     if let Some(threads) = args.threads {
         command.args(["--threads", &threads.to_string()]);
     }
+    command.args(args.no_passthrough.then_some("--no-passthrough"));
     if let Some(Owner { uid, gid }) = args.owner {
         command.args(["--owner", &format!("{uid}:{gid}")]);
     }
@@ -164,19 +171,28 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
         // What cannot be read is no word either.
         let _ = BufReader::new(stdout).read_line(&mut word);
     }
-    if word.trim_end() != READY {
+    let mode = word.strip_prefix(READY).and_then(|mode| serde_json::from_str::<Value>(mode).ok());
+    let Some(mode) = mode else {
         let _ = child.wait();
         return Err(child_error(dir, &log_path));
-    }
+    };
     let what = args.view.as_ref().map_or("everything".to_owned(), |name| format!("ref {name}"));
     let (store, pid) = (root.display(), child.id());
     context.output.result(
         format_args!(
-            "mounted {what} of {store} at {}; process {pid}, log {}",
+            "mounted {what} of {store} at {}; process {pid}, log {}; {}",
             dir.display(),
-            log_path.display()
+            log_path.display(),
+            mode["text"].as_str().unwrap_or_default(),
         ),
-        &json!({ "dir": dir, "view": args.view.as_ref().map(RefName::as_str), "process": pid, "log": log_path }),
+        &json!({
+            "dir": dir,
+            "view": args.view.as_ref().map(RefName::as_str),
+            "process": pid,
+            "log": log_path,
+            "passthrough": mode["passthrough"],
+            "threads": mode["threads"],
+        }),
     )
 }
 
@@ -215,10 +231,15 @@ fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result
     }
     let mounted = mount(args, depot, dir)?;
     let what = format!("mounted at {}; Ctrl-C or `cfs umount` unmounts", dir.display());
+    let mode = mounted.mode();
     if args.serve {
-        context.output.line(READY)?;
+        let (passthrough, threads) = (mode.passthrough.is_ok(), mode.threads);
+        let text = mode_text(mode);
+        let mode = json!({ "passthrough": passthrough, "threads": threads, "text": text });
+        context.output.line(format!("{READY}{mode}"))?;
     } else {
         context.output.note(what);
+        context.output.note(mode_text(mode));
     }
     context.output.finish()?;
     let device = mounted.device().map(str::to_owned);
@@ -240,6 +261,16 @@ fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result
             Ok(())
         }
     }
+}
+
+/// How the mount works, in a line for people.
+fn mode_text(mode: &Mode) -> String {
+    let threads = mode.threads;
+    let reads = match &mode.passthrough {
+        Ok(()) => "the kernel reads the store's files itself (passthrough)".to_owned(),
+        Err(reason) => format!("reads are answered (no passthrough: {reason})"),
+    };
+    format!("{reads}; {threads} threads at /dev/fuse")
 }
 
 fn watch(mut signals: Signals, ends: Sender<End>) {
@@ -269,6 +300,7 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<Mounted, CommandError>
     let settings = fuse::Settings {
         allow_other: args.allow_other || rustix::process::geteuid().is_root(),
         threads: args.threads.unwrap_or_else(Context::threads),
+        passthrough: !args.no_passthrough,
     };
     let report = Box::new(|text: &str| {
         let now = i64::try_from(Context::now_ns() / 1_000_000_000).unwrap_or(i64::MAX);

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 use super::ViewError;
@@ -18,15 +19,26 @@ use crate::store::{Store, StoreError};
 /// seconds, so that is left to a check of the whole store.
 pub const VERIFY_BYTES: u64 = 64 << 20;
 
-/// A file of the view, open.
+/// The content of a file of a view, open.
 #[derive(Debug)]
-pub(super) struct Content {
+pub struct Content {
     file: fs::File,
     blob: BlobId,
     size_bytes: u64,
 }
 
+impl AsFd for Content {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
 impl Content {
+    /// Whose bytes they are.
+    pub fn blob(&self) -> BlobId {
+        self.blob
+    }
+
     /// Opens the content of `file`; hashes it unless it `is_verified` or too large.
     pub(super) fn open(store: &Store, file: &File, is_verified: bool) -> Result<Self, ViewError> {
         let opened = store.open_blob(file.blob)?;

@@ -34,8 +34,8 @@ impl<T> Handles<T> {
         lock(self.shard(handle)).get(&handle).cloned()
     }
 
-    pub(super) fn remove(&self, handle: u64) {
-        lock(self.shard(handle)).remove(&handle);
+    pub(super) fn remove(&self, handle: u64) -> Option<Arc<T>> {
+        lock(self.shard(handle)).remove(&handle)
     }
 
     fn shard(&self, handle: u64) -> &Mutex<HashMap<u64, Arc<T>>> {

@@ -196,6 +196,14 @@ impl Inodes {
         self.shard(inode.0).get(&inode.0).is_some_and(|counted| counted.verified)
     }
 
+    /// The file's blob, if it was found whole since the kernel got to know the file.
+    pub(super) fn verified_blob(&self, inode: Inode) -> Option<BlobId> {
+        match self.shard(inode.0).get(&inode.0) {
+            Some(Counted { shared: Shared::File(file), verified: true, .. }) => Some(file.blob),
+            _ => None,
+        }
+    }
+
     pub(super) fn set_verified(&self, inode: Inode) {
         if let Some(counted) = self.shard(inode.0).get_mut(&inode.0) {
             counted.verified = true;

@@ -79,7 +79,8 @@ fn mount(root: &Path) -> Result<Mounted, String> {
     let nodes = CachedNodes::new(Arc::clone(&catalogue), CACHE_BYTES);
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let view = View::new(catalogue, nodes, depot.store, Options { uid, gid, ..Options::default() });
-    let settings = fuse::Settings { allow_other: false, threads: Context::threads().max(THREADS_MIN) };
+    let threads = Context::threads().max(THREADS_MIN);
+    let settings = fuse::Settings { allow_other: false, threads, passthrough: true };
     let mounted =
         fuse::mount(view, &root.join(MOUNT_POINT), settings, Box::new(|text: &str| output::error(text)));
     mounted.map_err(|error| whole_text(&error))
