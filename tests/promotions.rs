@@ -1,6 +1,8 @@
 //! Promotions as release engineers need them: gates, shapes, several views in one flip.
 
 mod gates;
+mod policies;
+mod repositories;
 mod shapes;
 
 use crate::harness::Sandbox;

@@ -21,6 +21,7 @@ mod link;
 mod log;
 mod ls;
 mod mount;
+mod policy;
 mod promote;
 mod refs;
 mod rollback;
@@ -38,6 +39,7 @@ pub enum Command {
     Checkout(checkout::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),
+    Policy(policy::Args),
     Link(link::Args),
     Refs(refs::Args),
     Log(log::Args),
@@ -62,6 +64,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Checkout(args) => checkout::run(&args, context),
         Command::Promote(args) => promote::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
+        Command::Policy(args) => policy::run(&args, context),
         Command::Link(args) => link::run(&args, context),
         Command::Refs(args) => refs::run(&args, context),
         Command::Log(args) => log::run(&args, context),

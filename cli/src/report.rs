@@ -13,6 +13,7 @@ use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
 use cfs_indexer::catalogue::CatalogueError;
 use cfs_indexer::import::ImportDirError;
+use cfs_indexer::policy::PolicyError;
 use cfs_indexer::promote::PromoteError;
 use cfs_indexer::rollback::RollbackError;
 
@@ -263,6 +264,15 @@ impl From<PromoteError> for CommandError {
                 Self::new(Kind::No, error).hint("--exclude leaves out what only one of them should bring")
             }
             error => Self::new(Kind::No, error),
+        }
+    }
+}
+
+impl From<PolicyError> for CommandError {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Promote(error) => error.into(),
+            error @ PolicyError::NoSuchPath { .. } => Self::new(Kind::No, error),
         }
     }
 }

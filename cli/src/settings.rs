@@ -56,14 +56,21 @@ fn read_config(path: &Path, must_exist: bool) -> Result<Config, CommandError> {
         }
         read => read.map_err(|error| CommandError::io("read", path, error))?,
     };
-    config::parse(&text).map_err(|error| {
+    let read = config::parse(&text).map_err(|error| {
         let ConfigError { line, message, suggestion } = error;
         let error = CommandError::usage(format!("{}:{line}: {message}", path.display()));
         match suggestion {
             Some(word) => error.hint(format!("is {word:?} meant?")),
             None => error,
         }
-    })
+    });
+    let mut config = read?;
+    // Files are named from where the configuration is.
+    let dir = path.parent().unwrap_or(Path::new("."));
+    for key in config.views.values_mut().flat_map(|view| &mut view.keys) {
+        *key = dir.join(&*key);
+    }
+    Ok(config)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

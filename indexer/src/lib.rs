@@ -6,7 +6,7 @@
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`]: what upstreams publish, from bytes to values; no files, no store.
-//! - [`import`], [`sync`], [`promote`], [`rollback`]: the verbs.
+//! - [`import`], [`sync`], [`promote`], [`policy`], [`rollback`]: the verbs.
 
 pub mod catalogue;
 pub mod checksum;
@@ -14,11 +14,13 @@ pub mod config;
 pub mod depot;
 pub mod import;
 pub mod openpgp;
+pub mod policy;
 pub mod promote;
 pub mod refname;
 pub mod repodata;
 pub mod revision;
 pub mod rollback;
 pub mod snapshot;
+mod spread;
 pub mod sync;
 pub mod views;

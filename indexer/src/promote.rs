@@ -20,6 +20,7 @@
 //! the store itself; the nodes and the commit are not its affair.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use cfs_fs::edit::EditError;
 use cfs_fs::name::TreePath;
@@ -35,7 +36,9 @@ use crate::revision::{RefPath, RevPath};
 pub mod derive;
 pub mod flip;
 pub mod gates;
+pub mod packages;
 mod pattern;
+mod repository;
 mod shape;
 mod times;
 
@@ -101,6 +104,14 @@ pub enum PromoteError {
         target: RefPath,
         /// Below it.
         paths: Vec<String>,
+    },
+    /// The keys of a view cannot be had.
+    #[error("{}: {reason}", path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// Gates refuse it.
     #[error("{}: refused by {}", names.join(", "), gates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]

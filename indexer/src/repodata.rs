@@ -12,6 +12,7 @@ use cfs_fs::name::TreePath;
 use crate::checksum::ChecksumError;
 
 pub mod compression;
+pub mod evr;
 pub mod href;
 pub mod primary;
 pub mod repomd;

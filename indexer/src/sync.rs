@@ -27,7 +27,6 @@ pub mod fetch;
 mod gather;
 mod partial;
 mod plan;
-mod spread;
 mod tree;
 mod verify;
 

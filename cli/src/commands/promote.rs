@@ -139,6 +139,7 @@ fn request(args: &Args, context: &Context<'_>) -> Result<Request, CommandError> 
         force: args.force.iter().copied().collect(),
         allow_deletes: args.allow_deletes,
         also: args.gate.iter().copied().collect(),
+        only: None,
     };
     if !args.force.is_empty() && args.message.is_empty() {
         return Err(CommandError::usage("--force needs a message (-m) that says why".to_owned()));

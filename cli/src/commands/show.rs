@@ -3,6 +3,7 @@
 use cfs_indexer::revision::Revision;
 use serde_json::json;
 
+use super::policy;
 use crate::context::Context;
 use crate::output::{count, size, time};
 use crate::report::CommandError;
@@ -35,6 +36,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
             "symlinks": sums.symlinks,
             "bytes": sums.bytes,
             "meta": snapshot.meta,
+            "access": snapshot.access.iter().map(|(path, rule)| policy::value(path.as_str(), rule)).collect::<Vec<_>>(),
             "message": snapshot.message,
         }));
     }
@@ -56,5 +58,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         ),
     )?;
     snapshot.meta.iter().try_for_each(|(key, value)| line("meta", &format_args!("{key} = {value}")))?;
+    snapshot
+        .access
+        .iter()
+        .try_for_each(|(path, rule)| line("access", &format_args!("/{path}: {}", policy::text(rule))))?;
     if snapshot.message.is_empty() { Ok(()) } else { line("message", &snapshot.message) }
 }

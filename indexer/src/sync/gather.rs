@@ -16,7 +16,6 @@ use cfs_fs::tree::{Item, Kind, resolve};
 use super::fetch::{Event, Fetcher, Order};
 use super::partial::PartialDir;
 use super::plan::{self, Wanted};
-use super::spread::spread;
 use super::{Failure, OnProgress, Phase, Progress, Request, SyncError, documents, reason};
 use crate::catalogue::CatalogueError;
 use crate::checksum::{Checksum, Hasher};
@@ -24,6 +23,7 @@ use crate::depot::Depot;
 use crate::repodata::primary::Packages;
 use crate::repodata::repomd::Repomd;
 use crate::repodata::{RepodataError, compression};
+use crate::spread::spread;
 
 /// What has been gathered so far.
 #[derive(Debug)]

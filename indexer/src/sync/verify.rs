@@ -10,6 +10,7 @@ use super::plan::Wanted;
 use super::{Failure, OnProgress, Phase, Progress, SyncError, reason};
 use crate::openpgp::package::{Cover, PackageError};
 use crate::openpgp::{Keyring, Policy};
+use crate::spread::spread;
 
 /// What is demanded of the packages.
 pub(super) struct Check<'a> {
@@ -40,7 +41,7 @@ pub(super) fn packages(
     let mut state = Progress { phase: Phase::Signatures, files, files_done, bytes: 0, bytes_done: 0 };
     let (mut failures, mut stopped) = (Vec::new(), false);
     let work = |wanted: &&Wanted| package(gathering, check, wanted);
-    super::spread::spread(&unchecked, work, &mut |number, outcome| {
+    spread(&unchecked, work, &mut |number, outcome| {
         if let Err(why) = outcome {
             let url = gathering.request.address.describe(&unchecked[number].path);
             failures.push(Failure { url, reason: why });

@@ -5,7 +5,7 @@ use cfs_fs::tree::NodeError;
 use cfs_indexer::catalogue::RefUpdate;
 use cfs_indexer::depot::Depot;
 use cfs_indexer::promote::gates::{Check, Gate};
-use cfs_indexer::promote::{Plan, Request};
+use cfs_indexer::promote::{Plan, Request, packages};
 use serde_json::{Value, json};
 
 use super::super::diff::{print_change, summary_json, summary_text};
@@ -37,6 +37,9 @@ pub(super) fn plan(
     let mut value = value(depot, request, plan, &summary)?;
     value["dry_run"] = true.into();
     let mut lines = vec![format!("would promote {}: {}", title(request), summary_text(&summary))];
+    if !context.output.is_json() {
+        lines.extend(package_lines(context, depot, plan)?);
+    }
     lines.extend(remarks(plan));
     context.output.result(lines.join("\n"), &value)
 }
@@ -61,7 +64,8 @@ pub(super) fn done(
         return context.output.result(format_args!("{text}; nothing changed"), &value);
     }
     let summary = plan.summary(depot)?;
-    let mut value = value(depot, request, plan, &summary)?;
+    // Who only wants it done need not wait for what can be asked for.
+    let mut value = if context.output.is_json() { value(depot, request, plan, &summary)? } else { json!({}) };
     value["changed"] = true.into();
     let head = format!("promoted {}: {}", title(request), summary_text(&summary));
     let mut lines = Vec::new();
@@ -142,7 +146,7 @@ fn value(depot: &Depot, request: &Request, plan: &Plan, summary: &Summary) -> Re
         let gates: Vec<Value> = change.checks.iter().map(gate).collect();
         views.push(json!({
             "ref": change.name.as_str(), "changes": summary_json(&summary), "gates": gates,
-            "times_moved_on": change.bumped,
+            "times_moved_on": change.bumped, "repositories": repositories(depot, plan, number)?,
         }));
     }
     let mut value = json!({ "changes": summary_json(summary), "views": views });
@@ -154,6 +158,46 @@ fn value(depot: &Depot, request: &Request, plan: &Plan, summary: &Summary) -> Re
         }
     }
     Ok(value)
+}
+
+fn repositories(depot: &Depot, plan: &Plan, number: usize) -> Result<Vec<Value>, CommandError> {
+    let changes = packages::changes(depot, plan, number)?;
+    Ok(changes
+        .iter()
+        .map(|change| {
+            let upgraded: Vec<Value> =
+                change.upgraded.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
+            json!({
+                "path": change.path, "added": change.added, "removed": change.removed, "upgraded": upgraded,
+                "replaced": change.replaced,
+            })
+        })
+        .collect())
+}
+
+/// Packages for people: counts for each repository, names for who asks for more.
+fn package_lines(context: &Context<'_>, depot: &Depot, plan: &Plan) -> Result<Vec<String>, CommandError> {
+    let mut lines = Vec::new();
+    for (number, view) in plan.changes.iter().enumerate() {
+        for change in packages::changes(depot, plan, number)? {
+            lines.push(format!(
+                "  {}:{}: {} packages added, {} removed, {} upgraded, {} replaced",
+                view.name,
+                change.path,
+                change.added.len(),
+                change.removed.len(),
+                change.upgraded.len(),
+                change.replaced.len()
+            ));
+            if context.output.is_verbose() {
+                lines.extend(change.added.iter().map(|nevra| format!("    + {nevra}")));
+                lines.extend(change.removed.iter().map(|nevra| format!("    - {nevra}")));
+                lines.extend(change.upgraded.iter().map(|(from, to)| format!("    {from} -> {to}")));
+                lines.extend(change.replaced.iter().map(|nevra| format!("    = {nevra}")));
+            }
+        }
+    }
+    Ok(lines)
 }
 
 fn gate(check: &Check) -> Value {

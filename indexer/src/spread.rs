@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 /// Calls `work` with each of `things` on as many threads as there are cores, and `done` on this thread with
 /// each number and outcome, in the order in which they are ready, until it breaks.
-pub(super) fn spread<T: Sync, R: Send>(
+pub(crate) fn spread<T: Sync, R: Send>(
     things: &[T],
     work: impl Fn(&T) -> R + Sync,
     done: &mut dyn FnMut(usize, R) -> ControlFlow<()>,
