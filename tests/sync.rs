@@ -11,7 +11,7 @@ use crate::harness::{Sandbox, ran};
 
 mod hostile;
 mod real;
-mod signed;
+pub mod signed;
 
 /// The requests that every sync makes.
 const DOCUMENTS: [&str; 3] = ["/repodata/repomd.xml", "/repodata/repomd.xml.asc", "/repodata/repomd.xml.key"];

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::harness::Sandbox;
 use crate::harness::repo::{Repo, put};
+use crate::sync::signed;
 
 const CONFIG: &str = "[view.production]\ngates = [\"repodata\"]\n";
 
@@ -134,6 +135,40 @@ fn a_plan_tells_packages_by_name_and_version() {
             .ok(["promote", "compose/9/one", "production", "-nv"])
             .contains("    p0-1-1.noarch -> p0-1.10-1.noarch")
     );
+}
+
+#[test]
+fn packages_and_metadata_must_be_signed_with_the_keys_of_the_view() {
+    let config = "[view.production]\ngates = [\"signatures\"]\nkeys = [\"key\"]\n";
+    let sandbox = Sandbox::with_config(config);
+    let (ours, theirs) = (signed::key(1, None), signed::key(2, None));
+    signed::key_file(&sandbox, "key", &[&ours]);
+    let dir = sandbox.path("tree/os");
+    let write = |packages: &[(&str, Vec<u8>)], key| {
+        let _ = fs::remove_dir_all(&dir);
+        let mut repo = Repo::new(&dir);
+        packages.iter().for_each(|(name, bytes)| repo.add(&format!("Packages/{name}.rpm"), bytes));
+        repo.write();
+        signed::sign_repomd(&dir, key, 1);
+    };
+    let (a, b) = (signed::package("a", Some(&ours), 1), signed::package("b", Some(&ours), 1));
+    write(&[("a", a.clone())], &ours);
+    sandbox.ok(["import", "tree", "compose/9/one"]);
+    sandbox.ok(["promote", "compose/9/one", "production"]);
+
+    write(&[("a", a.clone()), ("b", signed::package("b", None, 1))], &ours);
+    refused(&sandbox, &["production:os/Packages/b.rpm: the package is not signed"]);
+    write(&[("a", a.clone()), ("b", signed::package("b", Some(&theirs), 1))], &ours);
+    refused(&sandbox, &["os/Packages/b.rpm: the package is signed with the key"]);
+    write(&[("a", a.clone()), ("b", b.clone())], &theirs);
+    refused(&sandbox, &["os/repodata/repomd.xml: is signed with the key"]);
+    fs::remove_file(dir.join("repodata/repomd.xml.asc")).unwrap();
+    refused(&sandbox, &["os/repodata/repomd.xml: is not signed"]);
+    write(&[("a", a), ("b", b)], &ours);
+    sandbox.ok(["import", "tree", "compose/9/one"]);
+    sandbox.ok(["promote", "compose/9/one", "production"]);
+    fs::remove_file(sandbox.path("key")).unwrap();
+    assert!(sandbox.fails(1, ["promote", "compose/9/one", "production:x"]).contains("key: No such file"));
 }
 
 #[test]

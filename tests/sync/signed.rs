@@ -1,7 +1,7 @@
 //! Upstreams that sign, as they should and otherwise.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pgp::composed::{ArmorOptions, DetachedSignature, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
@@ -23,7 +23,7 @@ fn now() -> u32 {
 }
 
 /// A key made ten days ago, which ends after `days`.
-fn key(seed: u64, days: Option<u32>) -> SignedSecretKey {
+pub fn key(seed: u64, days: Option<u32>) -> SignedSecretKey {
     let made = now() - 10 * DAY;
     let mut params = SecretKeyParamsBuilder::default();
     params
@@ -58,16 +58,21 @@ fn statement(typ: SignatureType, key: &impl SigningKey, at: u32) -> SignatureCon
 
 /// Signs repomd.xml as it is, `ago` days in the past.
 fn sign_metadata(scene: &Scene, key: &SignedSecretKey, ago: u32) {
-    let file = scene.repo.dir.join("repodata/repomd.xml");
+    sign_repomd(&scene.repo.dir, key, ago);
+}
+
+/// Signs the repomd.xml of the repository in `dir` as it is, `ago` days in the past.
+pub fn sign_repomd(dir: &Path, key: &SignedSecretKey, ago: u32) {
+    let file = dir.join("repodata/repomd.xml");
     let config = statement(SignatureType::Binary, &key.primary_key, now() - ago * DAY);
     let data = fs::read(&file).unwrap();
     let signed = config.sign(&key.primary_key, &Password::empty(), &data[..]).unwrap();
     let text = DetachedSignature::new(signed).to_armored_bytes(ArmorOptions::default()).unwrap();
-    fs::write(scene.repo.dir.join("repodata/repomd.xml.asc"), text).unwrap();
+    fs::write(dir.join("repodata/repomd.xml.asc"), text).unwrap();
 }
 
 /// A real package with some content, signed or not.
-fn package(name: &str, key: Option<&SignedSecretKey>, ago: u32) -> Vec<u8> {
+pub fn package(name: &str, key: Option<&SignedSecretKey>, ago: u32) -> Vec<u8> {
     let mut builder = rpm::PackageBuilder::new(name, "1", "MIT", "noarch", "a package");
     let config = rpm::BuildConfig::v4().source_date(now() - ago * DAY);
     builder.using_config(config);
@@ -85,7 +90,7 @@ fn package(name: &str, key: Option<&SignedSecretKey>, ago: u32) -> Vec<u8> {
     bytes
 }
 
-fn key_file(sandbox: &Sandbox, name: &str, keys: &[&SignedSecretKey]) -> PathBuf {
+pub fn key_file(sandbox: &Sandbox, name: &str, keys: &[&SignedSecretKey]) -> PathBuf {
     let mut text = b"Keys of the upstream\n".to_vec();
     for key in keys {
         text.extend(key.to_public_key().to_armored_bytes(ArmorOptions::default()).unwrap());

@@ -82,7 +82,7 @@ impl Signed<'_> {
             match outcome {
                 Ok(None) => self.scene.passed.borrow_mut().push(key),
                 Ok(Some(reason)) => {
-                    findings.push(format!("{}: the package {reason}", join(place.path, name)))
+                    findings.push(format!("{}: the package {reason}", join(place.path, name)));
                 }
                 Err(error) => {
                     failed = Some(error);
