@@ -12,22 +12,37 @@ fn help(sandbox: &Sandbox, args: &[&str]) -> String {
     lines.join("\n").trim_end().to_owned()
 }
 
+/// The verbs that a help text lists.
+fn verbs(help: &str) -> Vec<String> {
+    let Some(list) = help.split("Commands:\n").nth(1) else { return Vec::new() };
+    let lines = list.split("\n\n").next().unwrap().lines();
+    lines
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Writes the help of a verb and of those below it.
+fn write_verb(text: &mut String, sandbox: &Sandbox, words: &[&str]) {
+    let said = help(sandbox, words);
+    write!(text, "\n## cfs {}\n\n```text\n{said}\n```\n", words.join(" ")).unwrap();
+    for verb in verbs(&said) {
+        write_verb(text, sandbox, &[words, &[verb.as_str()]].concat());
+    }
+}
+
 #[test]
 fn the_reference_is_what_the_command_says() {
     let sandbox = Sandbox::new();
     let top = help(&sandbox, &[]);
-    let verbs = top.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let verbs: Vec<&str> = verbs
-        .lines()
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|verb| *verb != "help")
-        .collect();
-    assert!(verbs.len() > 10, "{verbs:?}");
+    let all = verbs(&top);
+    assert!(all.len() > 10, "{all:?}");
     let mut text =
         format!("# The command line\n\nGenerated from `cfs --help`; do not edit.\n\n```text\n{top}\n```\n");
-    for verb in verbs {
-        write!(text, "\n## cfs {verb}\n\n```text\n{}\n```\n", help(&sandbox, &[verb])).unwrap();
+    for verb in &all {
+        write_verb(&mut text, &sandbox, &[verb]);
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
     #[expect(clippy::disallowed_methods, reason = "tests read the environment")]

@@ -62,14 +62,17 @@ fn lines_match(expected: &[String], printed: &[&str]) -> bool {
 }
 
 fn available(need: &str) -> bool {
-    if need != "mount" {
-        return installed(need);
+    match need {
+        "mount" => {
+            let found = Path::new("/dev/fuse").exists();
+            if !found {
+                eprintln!("skipped: no /dev/fuse");
+            }
+            found
+        }
+        "overlay" => crate::mount::can_work(),
+        program => installed(program),
     }
-    let found = Path::new("/dev/fuse").exists();
-    if !found {
-        eprintln!("skipped: no /dev/fuse");
-    }
-    found
 }
 
 fn run_guide(path: &Path) {

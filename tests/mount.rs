@@ -18,6 +18,9 @@ mod modes;
 mod namespace;
 mod promotions;
 mod users;
+mod workspaces;
+
+pub use workspaces::can_work;
 
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/semantics.md");
@@ -36,11 +39,18 @@ fn says(sentence: &str) {
 
 #[test]
 fn every_sentence_has_a_test_that_quotes_it() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/mount");
+    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/mount")];
     let mut tests = String::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        // A string that goes on in the next line is one string.
-        tests += &fs::read_to_string(entry.unwrap().path()).unwrap().replace("\\\n", "");
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                // A string that goes on in the next line is one string.
+                tests += &fs::read_to_string(path).unwrap().replace("\\\n", "");
+            }
+        }
     }
     let tests = one_line(&tests);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/semantics.md");

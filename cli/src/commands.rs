@@ -29,6 +29,7 @@ mod show;
 mod stats;
 mod sync;
 mod umount;
+mod work;
 
 /// The verbs. What each says of itself stands on its `Args`.
 #[derive(Debug, Subcommand)]
@@ -51,6 +52,7 @@ pub enum Command {
     Config(config::Args),
     Mount(mount::Args),
     Umount(umount::Args),
+    Work(work::Args),
     Demo(demo::Args),
     Completions(completions::Args),
 }
@@ -76,6 +78,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Config(args) => config::run(&args, context),
         Command::Mount(args) => mount::run(&args, context),
         Command::Umount(args) => umount::run(&args, context),
+        Command::Work(args) => work::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
     }

@@ -9,6 +9,7 @@ use cfs_fs::edit::EditError;
 use cfs_fs::fuse::FuseError;
 use cfs_fs::import::ImportError;
 use cfs_fs::mounts::MountsError;
+use cfs_fs::overlay::{OverlayError, OverlayMountError};
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
 use cfs_indexer::catalogue::CatalogueError;
@@ -16,6 +17,7 @@ use cfs_indexer::import::ImportDirError;
 use cfs_indexer::policy::PolicyError;
 use cfs_indexer::promote::PromoteError;
 use cfs_indexer::rollback::RollbackError;
+use cfs_indexer::workspace::WorkspaceError;
 
 use crate::output::{self, Output};
 
@@ -282,6 +284,51 @@ impl From<RollbackError> for CommandError {
         match error {
             RollbackError::Catalogue(error) => error.into(),
             error @ RollbackError::Moved { .. } => Self::new(Kind::No, error),
+        }
+    }
+}
+
+impl From<OverlayError> for CommandError {
+    fn from(error: OverlayError) -> Self {
+        match error {
+            OverlayError::Import(error) => error.into(),
+            OverlayError::Node(error) => error.into(),
+            error @ OverlayError::Unreadable { .. } => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<OverlayMountError> for CommandError {
+    fn from(error: OverlayMountError) -> Self {
+        let hint = match &error {
+            OverlayMountError::Kernel { .. } => {
+                "--scratch names another place for the changes: a local file system such as ext4 or xfs"
+            }
+            OverlayMountError::Program { .. } => {
+                "without the right to mount, the program fuse-overlayfs is needed (package fuse-overlayfs)"
+            }
+            OverlayMountError::Path { .. } => "--scratch names another place for the changes",
+            OverlayMountError::Io { .. } => return Self::new(Kind::Failed, error),
+        };
+        Self::new(Kind::Failed, error).hint(hint)
+    }
+}
+
+impl From<WorkspaceError> for CommandError {
+    fn from(error: WorkspaceError) -> Self {
+        match error {
+            WorkspaceError::Overlay(error) => error.into(),
+            WorkspaceError::Edit(error) => error.into(),
+            WorkspaceError::Catalogue(error) => error.into(),
+            error @ WorkspaceError::NotAWorkspace { .. } => {
+                Self::new(Kind::Failed, error).hint("`cfs work list` lists the workspaces")
+            }
+            error @ WorkspaceError::Taken { .. } => {
+                Self::new(Kind::No, error).hint("commit it or discard it first, or name another directory")
+            }
+            error @ WorkspaceError::Moved { .. } => Self::new(Kind::No, error)
+                .hint("commit to another ref and compare, or overwrite it with --replace"),
+            error => Self::new(Kind::Failed, error),
         }
     }
 }

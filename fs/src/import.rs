@@ -14,8 +14,8 @@ use crate::store::publish::Record;
 use crate::store::{Store, StoreError};
 use crate::tree::{Entry, Item, Kind, NodeMap, Stage};
 
-mod read;
-mod scan;
+pub(crate) mod read;
+pub(crate) mod scan;
 
 use scan::{HostDir, HostItem};
 

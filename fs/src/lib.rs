@@ -5,7 +5,8 @@
 //! - [`store`]: one immutable file per blob, and the order of writes that makes a crash harmless.
 //! - [`view`]: a read-only file system over refs and snapshots; [`fuse`] shows it through the kernel, [`mounts`]
 //!   knows what is mounted.
-//! - [`import`], [`checkout`]: from a host directory to a tree, and back.
+//! - [`import`], [`checkout`]: from a host directory to a tree, and back; [`overlay`]: a writable directory over a
+//!   tree, and what has changed in it.
 
 pub mod checkout;
 pub mod diff;
@@ -15,6 +16,7 @@ pub mod fuse;
 pub mod import;
 pub mod mounts;
 pub mod name;
+pub mod overlay;
 pub mod store;
 pub mod tree;
 pub mod view;

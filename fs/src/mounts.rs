@@ -61,6 +61,8 @@ pub struct Mount {
     pub device: String,
     /// Type of the file system.
     pub kind: String,
+    /// What it says it shows.
+    pub source: String,
 }
 
 impl Mount {
@@ -156,7 +158,8 @@ fn parse(line: &[u8]) -> Option<Mount> {
     let dir = unescape(fields.nth(1)?);
     let mut rest = fields.skip_while(|field| *field != b"-");
     let kind = String::from_utf8(rest.nth(1)?.to_owned()).ok()?;
-    Some(Mount { dir, device, kind })
+    let source = String::from_utf8(rest.next()?.to_owned()).ok()?;
+    Some(Mount { dir, device, kind, source })
 }
 
 /// Undoes the table's octal escapes of blanks and backslashes.
@@ -182,7 +185,7 @@ mod tests {
         let mount = parse(line).unwrap();
         assert_eq!(mount.dir, Path::new(r"/mnt/a b\c"));
         assert_eq!((mount.device.as_str(), mount.kind.as_str()), ("0:52", "fuse.cfs"));
-        assert!(mount.is_cfs());
+        assert!(mount.is_cfs() && mount.source == "cfs");
         let other = parse(b"22 1 8:1 / / rw shared:1 master:2 - ext4 /dev/sda1 rw").unwrap();
         assert!(other.kind == "ext4" && !other.is_cfs());
         assert_eq!(parse(b""), None);

@@ -7,6 +7,7 @@
 //! partial/          downloads that broke off, to be resumed
 //! tmp/<lease>/      files of running processes; whoever comes next removes those of dead ones
 //! run/              sockets and logs of mounts
+//! work/<name>/      workspaces: what is not committed yet
 //! ```
 //!
 //! Always true: a file under `blobs/` is whole. It gets its name by a rename, and its bytes are on stable

@@ -198,6 +198,9 @@ pub struct Options {
     pub only: Option<TreePath>,
     /// Extended attributes of the top directory beside its own.
     pub labels: Vec<(String, String)>,
+    /// Equal files at different paths are different files, too, with numbers of their own. An overlay above needs it: it takes
+    /// what has one inode for one file, and a change of one would show in all.
+    pub no_hardlinks: bool,
 }
 
 /// Space of the file system that holds the store.
@@ -471,6 +474,8 @@ impl<R: Roots, N: Nodes> View<R, N> {
         match &item.kind {
             Kind::File { blob, size_bytes, executable } => {
                 let number = identity::of_file(*blob, *size_bytes, *executable, mtime);
+                let number =
+                    if self.options.no_hardlinks { identity::at_path(number, &path()) } else { number };
                 let permit = self.permit(rule, if *executable { 0o755 } else { 0o644 });
                 let file = File { blob: *blob, size_bytes: *size_bytes, mtime, permit };
                 let inode = self.inodes.enter_shared(identity::ruled(number, rule), Shared::File(file));

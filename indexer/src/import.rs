@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cfs_fs::edit::EditError;
-use cfs_fs::import::{ImportError, Imported, Options, Progress, Recall, Stamp, import};
+use cfs_fs::import::{ImportError, Imported, Options, Progress, Recall, import};
 use cfs_fs::store::Store;
-use cfs_fs::store::publish::Ready;
 
 use crate::catalogue::{CatalogueError, Draft, RefUpdate, Signer};
 use crate::depot::{Depot, place};
@@ -49,12 +48,7 @@ pub fn import_dir(
     let files = depot.host_files()?;
     let mut run = |recall: &dyn Recall| {
         // The blobs become live with the commit that names them.
-        let record = Box::new(|batch: Vec<Ready<Option<Stamp>>>| {
-            let stamps: Vec<_> = batch.iter().filter_map(|ready| Some((ready.tag?, ready.id))).collect();
-            files.remember(&stamps)?;
-            Ok(())
-        });
-        let imported = import(&depot.store, dir, options, recall, record, progress)?;
+        let imported = import(&depot.store, dir, options, recall, files.recorder(), progress)?;
         let done = imported.progress;
         Ok((done, commit(depot, dir, target, signer, message, imported)?))
     };

@@ -6,7 +6,7 @@
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`]: what upstreams publish, from bytes to values; no files, no store.
-//! - [`import`], [`sync`], [`promote`], [`policy`], [`rollback`]: the verbs.
+//! - [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
 
 pub mod catalogue;
 pub mod checksum;
@@ -24,3 +24,4 @@ pub mod snapshot;
 mod spread;
 pub mod sync;
 pub mod views;
+pub mod workspace;

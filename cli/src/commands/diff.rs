@@ -68,6 +68,11 @@ pub(super) fn print_change(
     context.output.result(format_args!("{letter} {path}{slash}"), &json!({ "change": word, "path": path }))
 }
 
+/// Prints that the time of a tree's top differs.
+pub(super) fn print_top(context: &Context<'_>) -> Result<(), CommandError> {
+    context.output.result("C ./", &json!({ "change": "changed", "path": "." }))
+}
+
 /// Counts for people.
 pub(super) fn summary_text(summary: &Summary) -> String {
     let parts = [("added", summary.added), ("removed", summary.removed), ("changed", summary.changed)];

@@ -72,6 +72,10 @@ pub struct Args {
     #[arg(long, value_name = "UID:GID", value_parser = parse_owner)]
     owner: Option<Owner>,
 
+    /// Give every path an inode of its own, even where files are equal.
+    #[arg(long)]
+    no_hardlinks: bool,
+
     /// Serve for another `cfs mount`, which waits for a word on standard output.
     #[arg(long, hide = true, requires = "foreground")]
     serve: bool,
@@ -153,6 +157,7 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
     }
     command.args(["mount", "--foreground", "--serve"]).arg("--cache-size").arg(args.cache_size.to_string());
     command.args(args.allow_other.then_some("--allow-other"));
+    command.args(args.no_hardlinks.then_some("--no-hardlinks"));
     if let Some(name) = &args.view {
         command.args(["--view", name.as_str()]);
     }
@@ -293,6 +298,7 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<Mounted, CommandError>
         gid: owner.gid,
         only: args.view.as_ref().map(|name| name.as_path().clone()),
         labels: vec![(mounts::DAEMON_LABEL.to_owned(), std::process::id().to_string())],
+        no_hardlinks: args.no_hardlinks,
     };
     let catalogue = Arc::new(catalogue);
     let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));

@@ -36,7 +36,7 @@ struct Done {
 }
 
 /// Finds the content of every file in `files`, writing what the store lacks.
-pub(super) fn read_files(
+pub(crate) fn read_files(
     store: &Store,
     files: &mut [HostFile],
     options: Options,

@@ -1,7 +1,7 @@
 //! Lists a host directory without reading a file.
 
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
+use std::fs::{self, FileType, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use crate::tree::{Item, Kind};
 
 /// Longest target of a symlink: what Linux can follow.
 const TARGET_MAX_BYTES: usize = 4095;
+/// Why a symlink is refused.
+pub(crate) const BAD_TARGET: &str =
+    "is a symlink whose target is too long, not UTF-8 or has control characters";
 
 /// A scanned directory.
 pub(super) struct Scan {
@@ -35,19 +38,25 @@ pub(super) enum HostItem {
 }
 
 /// A regular file on the host.
-pub(super) struct HostFile {
-    pub(super) path: PathBuf,
-    pub(super) stamp: Stamp,
-    pub(super) executable: bool,
+#[derive(Debug, Clone)]
+pub(crate) struct HostFile {
+    pub(crate) path: PathBuf,
+    pub(crate) stamp: Stamp,
+    pub(crate) executable: bool,
     /// Its content, once it is known.
-    pub(super) blob: Option<BlobId>,
+    pub(crate) blob: Option<BlobId>,
     /// The file in the list that is the same inode and comes before this one.
-    pub(super) same_as: Option<usize>,
+    pub(crate) same_as: Option<usize>,
 }
 
 impl HostFile {
+    /// The file at `path`, of which nothing is read yet.
+    pub(crate) fn new(path: PathBuf, meta: &Metadata) -> Self {
+        Self { path, stamp: stamp_of(meta), executable: is_executable(meta), blob: None, same_as: None }
+    }
+
     /// The finished file as an item of a tree; called when all contents are known.
-    pub(super) fn item(&self) -> Item {
+    pub(crate) fn item(&self) -> Item {
         let blob = self.blob.unwrap_or_else(|| BlobId::of(b""));
         debug_assert!(self.blob.is_some(), "{} was never read", self.path.display());
         let kind = Kind::File { blob, size_bytes: self.stamp.size_bytes, executable: self.executable };
@@ -56,7 +65,7 @@ impl HostFile {
 }
 
 /// What stat(2) says, in a tree's terms.
-pub(super) fn stamp_of(meta: &Metadata) -> Stamp {
+pub(crate) fn stamp_of(meta: &Metadata) -> Stamp {
     let ns = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
     Stamp {
         device: meta.dev(),
@@ -68,8 +77,26 @@ pub(super) fn stamp_of(meta: &Metadata) -> Stamp {
 }
 
 /// Whether a file may be executed by its owner.
-pub(super) fn is_executable(meta: &Metadata) -> bool {
+pub(crate) fn is_executable(meta: &Metadata) -> bool {
     meta.mode() & 0o100 != 0
+}
+
+/// The target of a symlink as a tree keeps it; `None` when it is too long, not UTF-8 or has control characters.
+pub(crate) fn symlink_target(target: &Path) -> Option<Box<str>> {
+    let bytes = target.as_os_str().as_bytes();
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control));
+    text.filter(|_| bytes.len() <= TARGET_MAX_BYTES).map(Into::into)
+}
+
+/// What is refused, as a reason.
+pub(crate) fn foreign(kind: FileType) -> &'static str {
+    if kind.is_socket() {
+        "is a socket"
+    } else if kind.is_fifo() {
+        "is a named pipe"
+    } else {
+        "is a device"
+    }
 }
 
 /// Lists everything below `dir` with `threads` threads, symlinks not followed; fails with all refusals when
@@ -86,22 +113,21 @@ pub(super) fn scan(dir: &Path, threads: usize) -> Result<Scan, ImportError> {
     if let Some(error) = queue.take_error() {
         return Err(error);
     }
-    let mut scanner =
-        Assembler { dirs: HashMap::new(), files: Vec::new(), refusals: Vec::new(), links: HashMap::new() };
+    let mut scanner = Assembler { dirs: HashMap::new(), files: FileList::default(), refusals: Vec::new() };
     for (number, listed) in listed.into_iter().flatten() {
         scanner.refusals.extend(listed.refusals);
         scanner.dirs.insert(number, listed.entries);
     }
     let root = scanner.dir(0, meta.mtime());
     if scanner.refusals.is_empty() {
-        Ok(Scan { root, files: scanner.files })
+        Ok(Scan { root, files: scanner.files.into_files() })
     } else {
         scanner.refusals.sort_by(|a, b| a.path.cmp(&b.path));
         Err(ImportError::Refused { dir: dir.to_owned(), refusals: scanner.refusals })
     }
 }
 
-pub(super) fn io_error(verb: &'static str, path: &Path, source: std::io::Error) -> ImportError {
+pub(crate) fn io_error(verb: &'static str, path: &Path, source: std::io::Error) -> ImportError {
     ImportError::Io { verb, path: path.to_owned(), source }
 }
 
@@ -239,40 +265,23 @@ impl Listed {
             return Ok(Some(ListedItem::Dir { number: queue.push(path), mtime: meta.mtime() }));
         }
         if kind.is_file() {
-            let (stamp, executable) = (stamp_of(meta), is_executable(meta));
-            let file = HostFile { path, stamp, executable, blob: None, same_as: None };
+            let file = HostFile::new(path, meta);
             return Ok(Some(ListedItem::File { file, links: meta.nlink() }));
         }
         if kind.is_symlink() {
             let target = fs::read_link(&path).map_err(|e| io_error("read the link", &path, e))?;
             return Ok(self.symlink(&path, &target, meta.mtime()));
         }
-        let what = if kind.is_socket() {
-            "is a socket"
-        } else if kind.is_fifo() {
-            "is a named pipe"
-        } else {
-            "is a device"
-        };
-        self.refuse(&path, what);
+        self.refuse(&path, foreign(kind));
         Ok(None)
     }
 
     fn symlink(&mut self, path: &Path, target: &Path, mtime: i64) -> Option<ListedItem> {
-        let bytes = target.as_os_str().as_bytes();
-        let text = std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control));
-        match text {
-            Some(text) if bytes.len() <= TARGET_MAX_BYTES => {
-                Some(ListedItem::Symlink { mtime, target: text.into() })
-            }
-            _ => {
-                self.refuse(
-                    path,
-                    "is a symlink whose target is too long, not UTF-8 or has control characters",
-                );
-                None
-            }
+        let target = symlink_target(target);
+        if target.is_none() {
+            self.refuse(path, BAD_TARGET);
         }
+        Some(ListedItem::Symlink { mtime, target: target? })
     }
 
     fn refuse(&mut self, path: &Path, reason: &str) {
@@ -280,13 +289,38 @@ impl Listed {
     }
 }
 
+/// A list of host files, in which every inode is to be read once.
+#[derive(Default)]
+pub(crate) struct FileList {
+    files: Vec<HostFile>,
+    /// Files with several links, by device and inode.
+    links: HashMap<(u64, u64), usize>,
+}
+
+impl FileList {
+    /// Appends a file that has this many links, and returns its index.
+    pub(crate) fn add(&mut self, mut file: HostFile, links: u64) -> usize {
+        let index = self.files.len();
+        if links > 1 {
+            let key = (file.stamp.device, file.stamp.inode);
+            let first = *self.links.entry(key).or_insert(index);
+            file.same_as = (first != index).then_some(first);
+        }
+        self.files.push(file);
+        index
+    }
+
+    /// All files, in the order in which they came.
+    pub(crate) fn into_files(self) -> Vec<HostFile> {
+        self.files
+    }
+}
+
 /// Puts the listed directories together.
 struct Assembler {
     dirs: HashMap<usize, Vec<(Name, ListedItem)>>,
-    files: Vec<HostFile>,
+    files: FileList,
     refusals: Vec<Refusal>,
-    /// Files with several links, by device and inode.
-    links: HashMap<(u64, u64), usize>,
 }
 
 impl Assembler {
@@ -304,14 +338,7 @@ impl Assembler {
         HostDir { mtime, entries }
     }
 
-    fn file(&mut self, mut file: HostFile, links: u64) -> usize {
-        let index = self.files.len();
-        if links > 1 {
-            let key = (file.stamp.device, file.stamp.inode);
-            let first = *self.links.entry(key).or_insert(index);
-            file.same_as = (first != index).then_some(first);
-        }
-        self.files.push(file);
-        index
+    fn file(&mut self, file: HostFile, links: u64) -> usize {
+        self.files.add(file, links)
     }
 }

@@ -17,6 +17,11 @@ pub(super) fn of_file(blob: BlobId, size_bytes: u64, executable: bool, mtime: i6
     [size_bytes, mtime.cast_unsigned(), u64::from(executable)].into_iter().fold(start, absorb).number()
 }
 
+/// The number of what would have `number` wherever it is, at `path` of a snapshot alone.
+pub(super) fn at_path(number: u64, path: &str) -> u64 {
+    absorb(text("at", path, ""), number).number()
+}
+
 /// The number of a directory at `path` of a snapshot.
 pub(super) fn of_dir(path: &str, node: NodeId, mtime: i64) -> u64 {
     [head(node.as_bytes()), mtime.cast_unsigned()].into_iter().fold(text("dir", path, ""), absorb).number()
@@ -97,6 +102,8 @@ mod tests {
             of_symlink("a", "b", 100),
             of_symlink("ab", "", 100),
             of_place("a", "b"),
+            at_path(number, "a"),
+            at_path(number, "b"),
             ruled(number, Rule { mode: Some(0), ..Rule::USUAL }),
             ruled(number, Rule { uid: Some(0), ..Rule::USUAL }),
             ruled(number, Rule { gid: Some(0), ..Rule::USUAL }),

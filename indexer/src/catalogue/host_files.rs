@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cfs_fs::digest::BlobId;
 use cfs_fs::import::{Recall, Stamp};
+use cfs_fs::store::publish::Record;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{CatalogueError, sqlite_error};
@@ -52,6 +53,14 @@ impl HostFiles {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
         Ok(connection)
+    }
+
+    /// What an import tells of durable blobs: remembers the files that they came from.
+    pub fn recorder(&self) -> Box<Record<'_, Option<Stamp>>> {
+        Box::new(|batch| {
+            let stamps: Vec<_> = batch.iter().filter_map(|ready| Some((ready.tag?, ready.id))).collect();
+            Ok(self.remember(&stamps)?)
+        })
     }
 
     /// Remembers which content files had.
