@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::harness::{Sandbox, ran};
 
+mod http;
 mod rsync;
 
 /// A child that is ended with the test.

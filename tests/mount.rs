@@ -33,13 +33,14 @@ fn one_line(text: &str) -> String {
 
 /// Quotes the document; a sentence that it does not say fails the test.
 #[track_caller]
-fn says(sentence: &str) {
+pub fn says(sentence: &str) {
     assert!(document().contains(sentence), "docs/semantics.md does not say: {sentence}");
 }
 
 #[test]
 fn every_sentence_has_a_test_that_quotes_it() {
-    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/mount")];
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
+    let mut dirs = vec![tests.join("mount"), tests.join("mirrors/http")];
     let mut tests = String::new();
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir).unwrap() {
@@ -148,7 +149,7 @@ pub fn sh_ok(dir: &Path, script: &str) -> String {
 }
 
 /// Writes a tree of files below `name` with modes and times as they are kept, and imports it into `target`.
-fn import(sandbox: &Sandbox, name: &str, target: &str, files: &[(&str, &str)]) {
+pub fn import(sandbox: &Sandbox, name: &str, target: &str, files: &[(&str, &str)]) {
     for (path, content) in files {
         let path = sandbox.write(&format!("{name}/{path}"), content);
         let mode = if content.starts_with("#!") { 0o755 } else { 0o644 };

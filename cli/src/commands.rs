@@ -25,6 +25,7 @@ mod policy;
 mod promote;
 mod refs;
 mod rollback;
+mod serve;
 mod show;
 mod stats;
 mod sync;
@@ -53,6 +54,7 @@ pub enum Command {
     Mount(mount::Args),
     Umount(umount::Args),
     Work(work::Args),
+    Serve(serve::Args),
     Demo(demo::Args),
     Completions(completions::Args),
 }
@@ -79,6 +81,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Mount(args) => mount::run(&args, context),
         Command::Umount(args) => umount::run(&args, context),
         Command::Work(args) => work::run(&args, context),
+        Command::Serve(args) => serve::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use cfs_fs::checkout::CheckoutError;
 use cfs_fs::edit::EditError;
 use cfs_fs::fuse::FuseError;
+use cfs_fs::http::HttpError;
 use cfs_fs::import::ImportError;
 use cfs_fs::mounts::MountsError;
 use cfs_fs::overlay::{OverlayError, OverlayMountError};
@@ -231,6 +232,20 @@ impl From<FuseError> for CommandError {
                 Some("users other than root need the program fusermount3 (package fuse3)")
             }
             FuseError::Mount { .. } | FuseError::Session { .. } => None,
+        };
+        let mut error = Self::new(Kind::Failed, error);
+        error.hints.extend(hint.map(str::to_owned));
+        error
+    }
+}
+
+impl From<HttpError> for CommandError {
+    fn from(error: HttpError) -> Self {
+        let hint = match &error {
+            HttpError::Listen { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Some("ports below 1024 need root or the capability CAP_NET_BIND_SERVICE")
+            }
+            HttpError::Listen { .. } | HttpError::System { .. } | HttpError::Panicked => None,
         };
         let mut error = Self::new(Kind::Failed, error);
         error.hints.extend(hint.map(str::to_owned));

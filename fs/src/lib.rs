@@ -5,6 +5,7 @@
 //! - [`store`]: one immutable file per blob, and the order of writes that makes a crash harmless.
 //! - [`view`]: a read-only file system over refs and snapshots; [`fuse`] shows it through the kernel, [`mounts`]
 //!   knows what is mounted.
+//! - [`http`] shows refs and snapshots to web clients.
 //! - [`import`], [`checkout`]: from a host directory to a tree, and back; [`overlay`]: a writable directory over a
 //!   tree, and what has changed in it.
 
@@ -13,6 +14,7 @@ pub mod diff;
 pub mod digest;
 pub mod edit;
 pub mod fuse;
+pub mod http;
 pub mod import;
 pub mod mounts;
 pub mod name;

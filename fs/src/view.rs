@@ -25,7 +25,7 @@ mod inodes;
 mod listing;
 mod places;
 pub mod roots;
-mod stamp;
+pub(crate) mod stamp;
 
 pub use content::{Content, VERIFY_BYTES};
 pub use inodes::Inode;

@@ -48,7 +48,7 @@ impl Access {
     }
 
     /// The rule of the path that `path` returns, which is asked only when it matters.
-    pub(super) fn rule(&self, path: impl FnOnce() -> String) -> Rule {
+    pub(crate) fn rule(&self, path: impl FnOnce() -> String) -> Rule {
         if self.paths.is_empty() {
             return self.everywhere;
         }

@@ -3,7 +3,7 @@
 //! Always true: text and second belong to each other in both directions; no other spelling is accepted.
 
 /// Reads a name of sixteen characters as seconds since 1970, or says that it is none.
-pub(super) fn seconds(name: &str) -> Option<i64> {
+pub(crate) fn seconds(name: &str) -> Option<i64> {
     let (date, time) = name.strip_suffix('Z')?.split_once('T')?;
     if date.len() != 8 || time.len() != 6 {
         return None;

@@ -1,0 +1,215 @@
+//! `cfs serve`
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cfs_fs::http::{AccessLog, Control, Limits, Server, Settings, Site};
+use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
+use cfs_fs::view::ghosts::Grace;
+use cfs_indexer::depot::Depot;
+use cfs_indexer::refname::RefName;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::context::Context;
+use crate::output::{self, time};
+use crate::report::CommandError;
+
+/// Files that the process needs beside connections and blobs.
+const OWN_FILES: usize = 128;
+
+/// Serve refs and snapshots over HTTP.
+///
+/// Runs until told to end (SIGTERM, SIGINT), and then lets answers on their way come to their end; a second
+/// signal ends at once. SIGHUP opens the access log again. HTTPS is for a proxy in front.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to listen, such as 0.0.0.0:80 or [::]:80; may be given several times. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", required = true)]
+    listen: Vec<SocketAddr>,
+
+    /// Serve this ref alone, with its history, at the top; without it, everything.
+    #[arg(long, value_name = "REF")]
+    view: Option<RefName>,
+
+    /// Where to answer /metrics (for Prometheus) and /healthz.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Vec<SocketAddr>,
+
+    /// Write a line for every answer to this file, or to standard output for "-".
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+
+    /// Threads that serve [default: one a core].
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Memory for directories, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = CACHE_BYTES >> 20)]
+    cache_size: usize,
+
+    /// Hours for which files that a promotion removed are still found by their exact paths.
+    #[arg(long, value_name = "HOURS", default_value_t = 72)]
+    grace: u32,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// What clients may cost.
+#[derive(Debug, clap::Args)]
+struct LimitArgs {
+    /// Open connections; idle ones make room for new ones.
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    connections: usize,
+
+    /// Open connections from one address, or 0 for any number, as behind a proxy.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    connections_per_address: usize,
+
+    /// Seconds for the head of a request.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    head_timeout: u64,
+
+    /// Seconds until the next request on a connection.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    idle_timeout: u64,
+
+    /// Seconds in which a client takes no byte of an answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    stall_timeout: u64,
+
+    /// Bytes a second that a client must take in the mean.
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    min_rate: u64,
+
+    /// Seconds for answers on their way when told to end.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain: u64,
+}
+
+/// Runs `cfs serve`.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    let depot = context.depot()?;
+    if let Some(name) = &args.view {
+        depot.catalogue.follow_ref(name)?;
+    }
+    // Set up before anything could be interrupted half-way.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| CommandError::io("catch signals for", depot.store.root(), error))?;
+    let settings = settings(args, context)?;
+    let Depot { store, catalogue } = depot;
+    let catalogue = Arc::new(catalogue);
+    let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
+    let only = args.view.as_ref().map(|name| name.as_path().clone());
+    let grace = Grace { seconds: args.grace.saturating_mul(3600), ..Grace::default() };
+    let site = Site::new(catalogue, nodes, only, grace);
+    let server = Server::start(site, store, settings)?;
+    watch(signals, server.control());
+    let what = args.view.as_ref().map_or("everything".to_owned(), |name| format!("ref {name}"));
+    let urls = |addresses: &[SocketAddr]| {
+        addresses.iter().map(|address| format!("http://{address}/")).collect::<Vec<_>>()
+    };
+    let (listen, metrics) = (urls(server.addresses()), urls(server.metrics_addresses()));
+    context.output.result(
+        format_args!("serving {what} at {}", listen.join(", ")),
+        &json!({
+            "listen": listen,
+            "metrics": metrics,
+            "view": args.view.as_ref().map(RefName::as_str),
+            "process": std::process::id(),
+        }),
+    )?;
+    context.output.finish()?;
+    Ok(server.wait()?)
+}
+
+fn settings(args: &Args, context: &Context<'_>) -> Result<Settings, CommandError> {
+    let log = match &args.access_log {
+        None => None,
+        Some(path) if path.as_os_str() == "-" => Some(AccessLog::stream(std::io::stdout())),
+        Some(path) => {
+            let log = AccessLog::file(path);
+            Some(log.map_err(|error| CommandError::io("write", path, error))?)
+        }
+    };
+    let given = &args.limits;
+    let mut limits = Limits {
+        connections: given.connections,
+        connections_per_address: given.connections_per_address,
+        head: Duration::from_secs(given.head_timeout),
+        idle: Duration::from_secs(given.idle_timeout),
+        stall: Duration::from_secs(given.stall_timeout),
+        rate_bytes: given.min_rate,
+        drain: Duration::from_secs(given.drain),
+        ..Limits::default()
+    };
+    // A connection has its socket and, while it gets something, a blob; seldom one that no other one gets.
+    let besides = limits.open_blobs.get() + OWN_FILES;
+    let files = raise_open_files(limits.connections.saturating_mul(2).saturating_add(besides));
+    let possible = files.saturating_sub(besides) / 4 * 3;
+    if possible < limits.connections {
+        let wanted = limits.connections;
+        limits.connections = possible;
+        context.output.note(format_args!(
+            "the limit of {files} open files allows {possible} connections instead of {wanted}"
+        ));
+    }
+    Ok(Settings {
+        listen: args.listen.clone(),
+        metrics: args.metrics.clone(),
+        threads: args.threads.map_or_else(Context::threads, NonZeroUsize::get),
+        limits,
+        log,
+        report: Box::new(|text| output::error(format_args!("{} {text}", time(now())))),
+        clock: now,
+    })
+}
+
+fn now() -> i64 {
+    i64::try_from(Context::now_ns() / 1_000_000_000).unwrap_or(i64::MAX)
+}
+
+/// Ends the server when told to, gently the first time.
+fn watch(mut signals: Signals, control: Control) {
+    std::thread::spawn(move || {
+        let mut told = false;
+        for signal in signals.forever() {
+            match signal {
+                SIGHUP => {
+                    if let Err(error) = control.reopen_log() {
+                        output::error(format_args!("the access log cannot be opened again: {error}"));
+                    }
+                }
+                _ if told => control.abort(),
+                _ => {
+                    told = true;
+                    control.stop();
+                }
+            }
+        }
+    });
+}
+
+/// Lets the process open `wanted` files, or as many as it may, and returns how many these are.
+fn raise_open_files(wanted: usize) -> usize {
+    let wanted = wanted as u64;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return usize::MAX;
+    }
+    let set =
+        |files: u64, maximum| setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum }).is_ok();
+    let allowed = maximum.unwrap_or(wanted).min(wanted);
+    // Only the privileged may have more than the maximum.
+    if allowed < wanted && set(wanted, Some(wanted)) || set(allowed, maximum) && allowed == wanted {
+        return usize::MAX;
+    }
+    let Rlimit { current, .. } = getrlimit(Resource::Nofile);
+    current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}

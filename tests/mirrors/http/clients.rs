@@ -1,0 +1,115 @@
+//! Clients of distributions: dnf, and zchunk's downloads of parts.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::harness::{Ran, installed, ran};
+use crate::mirrors::{ok, put};
+
+/// How often dnf comes in the race.
+const LOOPS: usize = 20;
+
+/// dnf with a root and a cache of its own.
+fn dnf(sandbox: &Sandbox, url: &str, args: &[&str]) -> Ran {
+    let mut command = Command::new("dnf");
+    let path = |name: &str| sandbox.path(name).display().to_string();
+    command.args(["-q", "--releasever", "40", "--disableplugin=local", "--nogpgcheck"]);
+    command.arg(format!("--installroot={}", path("installroot")));
+    command.arg(format!("--setopt=cachedir={}", path("cache"))).arg("--setopt=reposdir=/nonexistent");
+    // Nothing is to be forgiven.
+    command.args(["--setopt=retries=1", "--setopt=r.skip_if_unavailable=0", "--setopt=zchunk=0"]);
+    command.arg(format!("--repofrompath=r,{url}"));
+    ran(command.args(args).env("LC_ALL", "C.UTF-8"))
+}
+
+#[test]
+fn dnf_never_meets_a_missing_file_while_a_view_flips() {
+    if !["dnf", "createrepo_c"].into_iter().all(installed) {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    // Each generation has metadata and a package of its own; nothing but the name of the package is shared.
+    for generation in 1..=4_u64 {
+        let tree = sandbox.path(format!("g{generation}"));
+        let mut package = Vec::new();
+        let mut built =
+            rpm::PackageBuilder::new("pkg", &generation.to_string(), "MIT", "noarch", "a package");
+        built.build().unwrap().write(&mut package).unwrap();
+        let time = 1_700_000_000 + generation;
+        put(&tree.join(format!("os/Packages/pkg-{generation}-1.noarch.rpm")), package, time);
+        ok(Command::new("createrepo_c").arg("-q").arg(tree.join("os")));
+        sandbox.ok(["import", &format!("g{generation}"), &format!("compose/g{generation}")]);
+    }
+    sandbox.ok(["promote", "compose/g1", "production"]);
+    let served = serve(&sandbox, &["--view", "production"]);
+    let url = format!("{}/os/", served.url);
+    let done = AtomicBool::new(false);
+    let flips = std::thread::scope(|scope| {
+        let flipping = scope.spawn(|| {
+            let mut flips = 0;
+            while !done.load(Ordering::Relaxed) {
+                let from = format!("compose/g{}", flips % 4 + 1);
+                sandbox.ok(["promote", &from, "production"]);
+                flips += 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            flips
+        });
+        let mut failures = Vec::new();
+        for _ in 0..LOOPS {
+            let _ = std::fs::remove_dir_all(sandbox.path("downloads"));
+            let downloads = sandbox.path("downloads").display().to_string();
+            let ran = dnf(&sandbox, &url, &["--refresh", "download", "--destdir", &downloads, "pkg"]);
+            if ran.code != 0 {
+                failures.push(ran);
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        let flips = flipping.join().unwrap();
+        assert!(failures.is_empty(), "{} of {LOOPS}: {failures:?}", failures.len());
+        flips
+    });
+    assert!(flips > LOOPS, "{flips} flips");
+    let ghosts = served.count("cfs_http_requests_total{status=\"404\"}");
+    assert_eq!(ghosts, 0);
+}
+
+#[test]
+fn a_download_of_parts_puts_the_file_together() {
+    if !["zck", "zckdl"].into_iter().all(installed) {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    // Two versions of a file that share most of their chunks; the client has the old one.
+    let text = |changed: usize| -> String {
+        let line = |n: usize| {
+            let number = if n.is_multiple_of(97) { n * changed } else { n };
+            format!("<package number=\"{n}\" hash=\"{}\"/>\n", blake3::hash(&number.to_le_bytes()))
+        };
+        (0..20_000).map(line).collect()
+    };
+    let made = |name: &str, changed: usize| {
+        put(&sandbox.path(name), text(changed), 1_700_000_000);
+        let mut command = Command::new("zck");
+        ok(command.args(["-o", &format!("{name}.zck"), name]).current_dir(sandbox.path("")));
+        sandbox.path(format!("{name}.zck"))
+    };
+    let (old, new) = (made("old.xml", 1), made("new.xml", 3));
+    put(&sandbox.path("tree/new.xml.zck"), std::fs::read(&new).unwrap(), 1_700_000_000);
+    sandbox.ok(["import", "tree", "production"]);
+    let served = serve(&sandbox, &["--view", "production"]);
+    let dir = sandbox.path("client");
+    std::fs::create_dir(&dir).unwrap();
+    let mut command = Command::new("zckdl");
+    command.arg("-s").arg(&old).arg(format!("{}/new.xml.zck", served.url));
+    ok(command.current_dir(&dir));
+    same(&dir.join("new.xml.zck"), &new);
+    assert!(served.count("cfs_http_requests_total{status=\"206\"}") > 0, "it came in parts");
+}
+
+#[track_caller]
+fn same(found: &Path, expected: &Path) {
+    assert!(std::fs::read(found).unwrap() == std::fs::read(expected).unwrap(), "{} differs", found.display());
+}
