@@ -24,14 +24,12 @@ fn dnf(sandbox: &Sandbox, url: &str, args: &[&str]) -> Ran {
     ran(command.args(args).env("LC_ALL", "C.UTF-8"))
 }
 
-#[test]
-fn dnf_never_meets_a_missing_file_while_a_view_flips() {
-    if !["dnf", "createrepo_c"].into_iter().all(installed) {
-        return;
-    }
-    let sandbox = Sandbox::with_store();
-    // Each generation has metadata and a package of its own; nothing but the name of the package is shared.
-    for generation in 1..=4_u64 {
+/// How many generations race.
+const GENERATIONS: u64 = 4;
+
+/// Makes trees, each with metadata and a package of its own: nothing but the name of the package is shared.
+fn repositories(sandbox: &Sandbox) {
+    for generation in 1..=GENERATIONS {
         let tree = sandbox.path(format!("g{generation}"));
         let mut package = Vec::new();
         let mut built =
@@ -40,40 +38,101 @@ fn dnf_never_meets_a_missing_file_while_a_view_flips() {
         let time = 1_700_000_000 + generation;
         put(&tree.join(format!("os/Packages/pkg-{generation}-1.noarch.rpm")), package, time);
         ok(Command::new("createrepo_c").arg("-q").arg(tree.join("os")));
-        sandbox.ok(["import", &format!("g{generation}"), &format!("compose/g{generation}")]);
     }
-    sandbox.ok(["promote", "compose/g1", "production"]);
-    let served = serve(&sandbox, &["--view", "production"]);
-    let url = format!("{}/os/", served.url);
+}
+
+/// Lets dnf come to `url` again and again while `flip` brings one generation after the other, a twentieth of a
+/// second each, until dnf has come `loops` times or `is_enough` failures were seen. Returns failures and flips.
+fn race(
+    sandbox: &Sandbox,
+    url: &str,
+    loops: usize,
+    is_enough: impl Fn(usize) -> bool,
+    flip: impl Fn(u64) + Sync,
+) -> (Vec<Ran>, u64) {
     let done = AtomicBool::new(false);
-    let flips = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let flipping = scope.spawn(|| {
             let mut flips = 0;
             while !done.load(Ordering::Relaxed) {
-                let from = format!("compose/g{}", flips % 4 + 1);
-                sandbox.ok(["promote", &from, "production"]);
+                flip(flips % GENERATIONS + 1);
                 flips += 1;
                 std::thread::sleep(Duration::from_millis(50));
             }
             flips
         });
         let mut failures = Vec::new();
-        for _ in 0..LOOPS {
-            let _ = std::fs::remove_dir_all(sandbox.path("downloads"));
+        for _ in 0..loops {
             let downloads = sandbox.path("downloads").display().to_string();
-            let ran = dnf(&sandbox, &url, &["--refresh", "download", "--destdir", &downloads, "pkg"]);
+            let _ = std::fs::remove_dir_all(&downloads);
+            let ran = dnf(sandbox, url, &["--refresh", "download", "--destdir", &downloads, "pkg"]);
             if ran.code != 0 {
                 failures.push(ran);
             }
+            if is_enough(failures.len()) {
+                break;
+            }
         }
         done.store(true, Ordering::Relaxed);
-        let flips = flipping.join().unwrap();
-        assert!(failures.is_empty(), "{} of {LOOPS}: {failures:?}", failures.len());
-        flips
-    });
-    assert!(flips > LOOPS, "{flips} flips");
-    let ghosts = served.count("cfs_http_requests_total{status=\"404\"}");
-    assert_eq!(ghosts, 0);
+        (failures, flipping.join().unwrap())
+    })
+}
+
+#[test]
+fn dnf_never_meets_a_missing_file_while_a_view_flips() {
+    if !["dnf", "createrepo_c"].into_iter().all(installed) {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    repositories(&sandbox);
+    for generation in 1..=GENERATIONS {
+        sandbox.ok(["import", &format!("g{generation}"), &format!("compose/g{generation}")]);
+    }
+    sandbox.ok(["promote", "compose/g1", "production"]);
+    let served = serve(&sandbox, &["--view", "production"]);
+    let url = format!("{}/os/", served.url);
+    let promote = |generation| {
+        sandbox.ok(["promote", &format!("compose/g{generation}"), "production"]);
+    };
+    let (failures, flips) = race(&sandbox, &url, LOOPS, |_| false, promote);
+    assert!(failures.is_empty(), "{} of {LOOPS}: {failures:?}", failures.len());
+    assert!(flips > LOOPS as u64, "{flips} flips");
+    assert_eq!(served.count("cfs_http_requests_total{status=\"404\"}"), 0);
+}
+
+#[test]
+fn the_same_race_is_lost_by_a_plain_directory_and_without_ghosts() {
+    if !["dnf", "createrepo_c", "rsync", "python3"].into_iter().all(installed) {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    repositories(&sandbox);
+    let plain = sandbox.path("plain");
+    let sync = |generation: u64| {
+        let from = sandbox.path(format!("g{generation}")).join("");
+        ok(Command::new("rsync").args(["-a", "--delete"]).arg(from).arg(&plain));
+    };
+    sync(1);
+    let port = crate::mirrors::free_port();
+    let mut python = Command::new("python3");
+    python.args(["-m", "http.server", "--bind", "127.0.0.1", &port.to_string()]).current_dir(&plain);
+    let python = crate::mirrors::Server(python.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    crate::mirrors::wait_for(port);
+    let lost = |failures: usize| failures > 0;
+    let (failures, _) = race(&sandbox, &format!("http://127.0.0.1:{port}/os/"), 20 * LOOPS, lost, sync);
+    assert!(!failures.is_empty(), "a plain directory has no such race?");
+    drop(python);
+
+    for generation in 1..=GENERATIONS {
+        sandbox.ok(["import", &format!("g{generation}"), &format!("compose/g{generation}")]);
+    }
+    sandbox.ok(["promote", "compose/g1", "production"]);
+    let served = serve(&sandbox, &["--view", "production", "--grace", "0"]);
+    let promote = |generation| {
+        sandbox.ok(["promote", &format!("compose/g{generation}"), "production"]);
+    };
+    let (failures, _) = race(&sandbox, &format!("{}/os/", served.url), 20 * LOOPS, lost, promote);
+    assert!(!failures.is_empty(), "it is not the ghosts that make the difference?");
 }
 
 #[test]
