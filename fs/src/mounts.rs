@@ -18,6 +18,9 @@ pub const SOURCE: &str = "cfs";
 pub const SUBTYPE: &str = "cfs";
 /// The extended attribute of a mount's top directory that names the process which serves it.
 pub const DAEMON_LABEL: &str = "user.cfs.daemon";
+/// The extended attribute of a mount's top directory that tells how often the kernel asked what, as text in the
+/// format of Prometheus. It is not among those that are listed, so nobody copies it.
+pub const STATS_LABEL: &str = "user.cfs.stats";
 /// The helper that mounts and unmounts for users who are not root.
 pub(crate) const HELPER: &str = "fusermount3";
 /// The kernel's table of mounts, as this process sees it.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,6 +27,8 @@ use signal_hook::iterator::Signals;
 use crate::context::Context;
 use crate::output::{self, time};
 use crate::report::{CommandError, Kind};
+
+mod metrics;
 
 /// How the line begins by which the process that serves a mount says that the mount answers; how it works
 /// follows.
@@ -64,6 +67,10 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 
+    /// How questions of the kernel come: through `io_uring`, a ring for every processor, or through /dev/fuse.
+    #[arg(long, value_enum, default_value_t = Transport::Auto)]
+    transport: Transport,
+
     /// Answer reads instead of letting the kernel read the store's files itself.
     #[arg(long)]
     no_passthrough: bool,
@@ -76,9 +83,48 @@ pub struct Args {
     #[arg(long)]
     no_hardlinks: bool,
 
+    /// Serve how often the kernel asked what to Prometheus, at a port of this host or another address.
+    #[arg(long, value_name = "ADDRESS", value_parser = metrics::parse_address)]
+    metrics: Option<SocketAddr>,
+
+    /// Mount nothing: show how often the kernel asked what of the mount that is there.
+    #[arg(long, conflicts_with_all = ["view", "foreground", "metrics", "owner"])]
+    stats: bool,
+
     /// Serve for another `cfs mount`, which waits for a word on standard output.
     #[arg(long, hide = true, requires = "foreground")]
     serve: bool,
+}
+
+/// How questions come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Transport {
+    /// `io_uring` where the kernel offers it (6.14 or later, with the parameter `enable_uring` of fuse), else dev.
+    Auto,
+    /// `io_uring`, or no mount.
+    Uring,
+    /// The device /dev/fuse.
+    Dev,
+}
+
+impl Transport {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Uring => "uring",
+            Self::Dev => "dev",
+        }
+    }
+}
+
+impl From<Transport> for fuse::Transport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Auto => Self::Auto,
+            Transport::Uring => Self::Uring,
+            Transport::Dev => Self::Device,
+        }
+    }
 }
 
 /// A user and a group.
@@ -96,6 +142,9 @@ fn parse_owner(text: &str) -> Result<Owner, String> {
 
 /// Runs `cfs mount`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    if args.stats {
+        return metrics::show(&args.dir, context);
+    }
     let depot = context.depot()?;
     if let Some(name) = &args.view {
         depot.catalogue.follow_ref(name)?;
@@ -164,6 +213,10 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
     if let Some(threads) = args.threads {
         command.args(["--threads", &threads.to_string()]);
     }
+    if let Some(address) = args.metrics {
+        command.args(["--metrics", &address.to_string()]);
+    }
+    command.args(["--transport", args.transport.name()]);
     command.args(args.no_passthrough.then_some("--no-passthrough"));
     if let Some(Owner { uid, gid }) = args.owner {
         command.args(["--owner", &format!("{uid}:{gid}")]);
@@ -196,7 +249,9 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
             "process": pid,
             "log": log_path,
             "passthrough": mode["passthrough"],
+            "transport": mode["transport"],
             "threads": mode["threads"],
+            "metrics": mode["metrics"],
         }),
     )
 }
@@ -234,14 +289,16 @@ fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result
         // It must not keep the directory it was started in.
         std::env::set_current_dir("/").map_err(|error| CommandError::io("go to", "/".as_ref(), error))?;
     }
+    let listener = args.metrics.map(metrics::listen).transpose()?;
     let mounted = mount(args, depot, dir)?;
+    let metrics = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    if let (Some(listener), Some(stats)) = (listener, mounted.stats()) {
+        metrics::serve(listener, stats);
+    }
     let what = format!("mounted at {}; Ctrl-C or `cfs umount` unmounts", dir.display());
     let mode = mounted.mode();
     if args.serve {
-        let (passthrough, threads) = (mode.passthrough.is_ok(), mode.threads);
-        let text = mode_text(mode);
-        let mode = json!({ "passthrough": passthrough, "threads": threads, "text": text });
-        context.output.line(format!("{READY}{mode}"))?;
+        context.output.line(format!("{READY}{}", mode_json(mode, metrics)))?;
     } else {
         context.output.note(what);
         context.output.note(mode_text(mode));
@@ -268,6 +325,18 @@ fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result
     }
 }
 
+/// How the mount works, for the process that waits for it.
+fn mode_json(mode: &Mode, metrics: Option<SocketAddr>) -> Value {
+    let transport = if mode.uring.is_ok() { Transport::Uring } else { Transport::Dev };
+    json!({
+        "passthrough": mode.passthrough.is_ok(),
+        "transport": transport.name(),
+        "threads": mode.threads,
+        "metrics": metrics.map(|address| address.to_string()),
+        "text": mode_text(mode),
+    })
+}
+
 /// How the mount works, in a line for people.
 fn mode_text(mode: &Mode) -> String {
     let threads = mode.threads;
@@ -275,7 +344,11 @@ fn mode_text(mode: &Mode) -> String {
         Ok(()) => "the kernel reads the store's files itself (passthrough)".to_owned(),
         Err(reason) => format!("reads are answered (no passthrough: {reason})"),
     };
-    format!("{reads}; {threads} threads at /dev/fuse")
+    let questions = match &mode.uring {
+        Ok(()) => format!("{threads} threads at io_uring"),
+        Err(reason) => format!("{threads} threads at /dev/fuse (no io_uring: {reason})"),
+    };
+    format!("{reads}; {questions}")
 }
 
 fn watch(mut signals: Signals, ends: Sender<End>) {
@@ -302,17 +375,20 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<Mounted, CommandError>
     };
     let catalogue = Arc::new(catalogue);
     let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
+    let nodes = Arc::new(nodes);
+    let gauges = metrics::gauges(&nodes, &catalogue);
     let view = View::new(catalogue, nodes, store, options);
     let settings = fuse::Settings {
         allow_other: args.allow_other || rustix::process::geteuid().is_root(),
         threads: args.threads.unwrap_or_else(Context::threads),
+        transport: args.transport.into(),
         passthrough: !args.no_passthrough,
     };
     let report = Box::new(|text: &str| {
         let now = i64::try_from(Context::now_ns() / 1_000_000_000).unwrap_or(i64::MAX);
         output::error(format_args!("{} {text}", time(now)));
     });
-    Ok(fuse::mount(view, dir, settings, report)?)
+    Ok(fuse::mount(view, dir, settings, fuse::Host { report, gauges })?)
 }
 
 /// Every file that somebody reads is open here, too.

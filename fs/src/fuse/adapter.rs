@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::Report;
+use super::Host;
 use super::backing::{Backed, Backings, Way};
 use super::protocol::ANSWER_BYTES;
 use super::protocol::answer::{Holding, Opened, Room, open};
 use super::protocol::question::{Header, Question};
+use super::tally::{self, Tally};
+use crate::mounts::STATS_LABEL;
 use crate::name::NAME_MAX_BYTES;
 use crate::store::StoreError;
 use crate::tree::Nodes;
@@ -43,6 +45,9 @@ pub(super) trait Answers: Send + Sync {
     /// Answers one question: its header, the part of fixed length, and what follows. The answer is written
     /// to the front of `room`.
     fn answer(&self, header: Header, head: &[u8], body: &[u8], room: &mut [u8]) -> Outcome;
+
+    /// What was asked how often, and what is held, in the text format of Prometheus.
+    fn stats(&self) -> String;
 }
 
 /// A view, as the kernel asks it.
@@ -51,7 +56,8 @@ pub(super) struct Adapter<R, N> {
     /// Where the kernel reads files of the store by itself.
     backings: Option<Backings>,
     has_warned: AtomicBool,
-    report: Report,
+    tally: Tally,
+    host: Host,
 }
 
 impl<R, N> fmt::Debug for Adapter<R, N> {
@@ -65,10 +71,11 @@ impl<R: Roots, N: Nodes + Send + Sync> Answers for Adapter<R, N> {
         let question = match Question::parse(header.opcode, head, body) {
             Ok(question) => question,
             Err(malformed) => {
-                (self.report)(&malformed.to_string());
+                (self.host.report)(&malformed.to_string());
                 return Outcome::Refused(Errno::IO);
             }
         };
+        self.tally.asked(&question);
         let mut room = Room::new(room);
         // Whoever asks must not wait forever for a thread that is gone.
         let answered = catch_unwind(AssertUnwindSafe(|| self.reply(header, question, &mut room)));
@@ -78,6 +85,31 @@ impl<R: Roots, N: Nodes + Send + Sync> Answers for Adapter<R, N> {
             Ok(Err(Refusal(errno))) => Outcome::Refused(errno),
             Err(_) => Outcome::Refused(Errno::IO),
         }
+    }
+
+    fn stats(&self) -> String {
+        let mut text = String::new();
+        self.tally.print(&mut text);
+        let inodes = self.view.held_inodes() as u64;
+        tally::line(&mut text, "cfs_mount_inodes", "Inodes that the kernel holds.", inodes);
+        if let Some(backings) = &self.backings {
+            let (opens, files) = (backings.opens(), backings.len() as u64);
+            let help = "Files that were opened for the kernel to read by itself.";
+            tally::line(&mut text, "cfs_mount_passthrough_opens_total", help, opens);
+            let help = "Files of the store that the kernel holds to read by itself.";
+            tally::line(&mut text, "cfs_mount_backing_files", help, files);
+        }
+        let memory = tally::resident_bytes();
+        tally::line(
+            &mut text,
+            "cfs_mount_resident_bytes",
+            "Memory of the process that serves the mount.",
+            memory,
+        );
+        for gauge in &self.host.gauges {
+            tally::line(&mut text, gauge.name, gauge.help, (gauge.value)());
+        }
+        text
     }
 }
 
@@ -90,9 +122,9 @@ impl From<Errno> for Refusal {
     }
 }
 
-impl<R: Roots, N: Nodes> Adapter<R, N> {
-    pub(super) fn new(view: View<R, N>, backings: Option<Backings>, report: Report) -> Self {
-        Self { view, backings, has_warned: AtomicBool::new(false), report }
+impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
+    pub(super) fn new(view: View<R, N>, backings: Option<Backings>, host: Host) -> Self {
+        Self { view, backings, has_warned: AtomicBool::new(false), tally: Tally::default(), host }
     }
 
     /// Writes an answer; `false` when none is waited for.
@@ -128,6 +160,9 @@ impl<R: Roots, N: Nodes> Adapter<R, N> {
             Question::Space => {
                 let space = self.view.space().map_err(failed)?;
                 room.space(&space, u32::try_from(NAME_MAX_BYTES).unwrap_or(u32::MAX))?;
+            }
+            Question::Label { name, room_bytes } if inode == Inode::TOP && name == STATS_LABEL.as_bytes() => {
+                put_sized(room, room_bytes, self.stats().as_bytes())?;
             }
             Question::Label { name, room_bytes } => {
                 let labels = self.view.labels(inode).map_err(failed)?;
@@ -176,7 +211,7 @@ impl<R: Roots, N: Nodes> Adapter<R, N> {
                     && !self.has_warned.swap(true, Ordering::Relaxed)
                 {
                     let blob = content.blob();
-                    (self.report)(&format!(
+                    (self.host.report)(&format!(
                         "blob {blob} is read without passthrough, as others may be: {errno}"
                     ));
                 }
@@ -223,7 +258,8 @@ impl<R: Roots, N: Nodes> Adapter<R, N> {
     fn refuse(&self, error: &ViewError) -> Refusal {
         let errno = errno(error);
         if [Errno::IO, Errno::NFILE].contains(&errno) {
-            (self.report)(&whole_text(error));
+            self.tally.failed();
+            (self.host.report)(&whole_text(error));
         }
         Refusal(errno)
     }

@@ -174,13 +174,11 @@ impl<K: Registry> Backings<K> {
         }
     }
 
-    #[cfg(test)]
     /// How many backings the kernel holds.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).slots.len()).sum()
     }
 
-    #[cfg(test)]
     /// How many files were opened through a backing.
     pub(super) fn opens(&self) -> u64 {
         self.opens.load(Ordering::Relaxed)

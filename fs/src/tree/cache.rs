@@ -4,6 +4,7 @@
 //! one node just asked for), and an error is never kept.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
@@ -21,6 +22,8 @@ pub struct CachedNodes<N> {
     nodes: N,
     shards: [Mutex<Shard>; SHARDS],
     shard_bytes: usize,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 struct Shard {
@@ -39,12 +42,17 @@ impl<N> CachedNodes<N> {
     /// Keeps up to `limit_bytes` of what `nodes` gives.
     pub fn new(nodes: N, limit_bytes: usize) -> Self {
         let shards = std::array::from_fn(|_| Mutex::new(Shard { kept: LruCache::unbounded(), bytes: 0 }));
-        Self { nodes, shards, shard_bytes: limit_bytes / SHARDS }
+        Self { nodes, shards, shard_bytes: limit_bytes / SHARDS, hits: 0.into(), misses: 0.into() }
     }
 
     /// What the kept nodes take in memory, about.
     pub fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).bytes).sum()
+    }
+
+    /// How often a node was asked for that was kept, and how often one that was not.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
     fn shard(&self, id: NodeId) -> MutexGuard<'_, Shard> {
@@ -55,8 +63,10 @@ impl<N> CachedNodes<N> {
 impl<N: Nodes> Nodes for CachedNodes<N> {
     fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError> {
         if let Some(node) = self.shard(id).kept.get(&id) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(Arc::clone(node));
         }
+        self.misses.fetch_add(1, Ordering::Relaxed);
         // Two threads may fetch one node at once; that costs less than one waiting for the other's disk.
         let node = self.nodes.node(id)?;
         self.shard(id).keep(id, Arc::clone(&node), self.shard_bytes);

@@ -80,9 +80,10 @@ fn mount(root: &Path) -> Result<Mounted, String> {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let view = View::new(catalogue, nodes, depot.store, Options { uid, gid, ..Options::default() });
     let threads = Context::threads().max(THREADS_MIN);
-    let settings = fuse::Settings { allow_other: false, threads, passthrough: true };
-    let mounted =
-        fuse::mount(view, &root.join(MOUNT_POINT), settings, Box::new(|text: &str| output::error(text)));
+    let settings =
+        fuse::Settings { allow_other: false, threads, transport: fuse::Transport::Auto, passthrough: true };
+    let host = fuse::Host { report: Box::new(|text: &str| output::error(text)), gauges: Vec::new() };
+    let mounted = fuse::mount(view, &root.join(MOUNT_POINT), settings, host);
     mounted.map_err(|error| whole_text(&error))
 }
 

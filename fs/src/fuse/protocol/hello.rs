@@ -77,7 +77,6 @@ impl Offer {
     }
 
     /// Whether questions can come through rings.
-    #[cfg(test)]
     pub(in crate::fuse) fn has_uring(&self) -> bool {
         self.flags & flag::OVER_IO_URING != 0
     }
