@@ -108,7 +108,7 @@ fn walk(dir: &Path, files: usize) {
         time(|| {
             (0..files).for_each(|n| {
                 stat(&dir.join(path(n)));
-            })
+            });
         })
     };
     let dropped = drop_caches("2").then(|| ls(&ext4));

@@ -127,7 +127,7 @@ impl Ring {
         let ring = IoUring::<squeue::Entry128, cqueue::Entry>::builder()
             .dontfork()
             .setup_single_issuer()
-            .setup_coop_taskrun()
+            .setup_defer_taskrun()
             .build(entries)?;
         let slot = |&queue: &u16| Slot {
             queue,

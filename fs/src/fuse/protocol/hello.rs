@@ -23,6 +23,9 @@ mod flag {
     pub(super) const CACHE_SYMLINKS: u64 = 1 << 23;
     pub(super) const INIT_EXT: u64 = 1 << 30;
     pub(super) const PASSTHROUGH: u64 = 1 << 37;
+    /// Handles of inodes outlive neither what the kernel remembers nor the process, so nobody is to rely on them
+    /// (an NFS server would).
+    pub(super) const NO_EXPORT_SUPPORT: u64 = 1 << 38;
     pub(super) const OVER_IO_URING: u64 = 1 << 41;
 }
 
@@ -89,7 +92,8 @@ impl Offer {
             | flag::PARALLEL_DIROPS
             | flag::MAX_PAGES
             | flag::CACHE_SYMLINKS
-            | flag::INIT_EXT;
+            | flag::INIT_EXT
+            | flag::NO_EXPORT_SUPPORT;
         if wish.passthrough {
             wanted |= flag::PASSTHROUGH;
         }
@@ -148,10 +152,10 @@ mod tests {
         assert!(!nothing.has_passthrough() && !nothing.has_uring());
         let u32_at = |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
         for (wish, high, depth) in [
-            (Wish { passthrough: false, uring: false }, 0, 0),
-            (Wish { passthrough: true, uring: false }, 1 << 5, 1),
-            (Wish { passthrough: false, uring: true }, 1 << 9, 0),
-            (Wish { passthrough: true, uring: true }, 1 << 5 | 1 << 9, 1),
+            (Wish { passthrough: false, uring: false }, 1 << 6, 0),
+            (Wish { passthrough: true, uring: false }, 1 << 5 | 1 << 6, 1),
+            (Wish { passthrough: false, uring: true }, 1 << 6 | 1 << 9, 0),
+            (Wish { passthrough: true, uring: true }, 1 << 5 | 1 << 6 | 1 << 9, 1),
         ] {
             let answer = everything.accept(wish);
             assert_eq!(answer.len(), ANSWER_LEN);
