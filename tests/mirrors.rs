@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crate::harness::{Sandbox, ran};
 
+mod clients;
 mod http;
+mod lists;
 mod rsync;
 
 /// A child that is ended with the test.

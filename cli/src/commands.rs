@@ -15,16 +15,19 @@ mod completions;
 mod config;
 mod demo;
 mod diff;
+mod filelist;
 mod import;
 mod init;
 mod link;
 mod log;
 mod ls;
+mod metalink;
 mod mount;
 mod policy;
 mod promote;
 mod refs;
 mod rollback;
+mod rsyncd_config;
 mod serve;
 mod show;
 mod stats;
@@ -49,6 +52,9 @@ pub enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Diff(diff::Args),
+    Filelist(filelist::Args),
+    Metalink(metalink::Args),
+    RsyncdConfig(rsyncd_config::Args),
     Stats(stats::Args),
     Config(config::Args),
     Mount(mount::Args),
@@ -76,6 +82,9 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Ls(args) => ls::run(&args, context),
         Command::Cat(args) => cat::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
+        Command::Filelist(args) => filelist::run(&args, context),
+        Command::Metalink(args) => metalink::run(&args, context),
+        Command::RsyncdConfig(args) => rsyncd_config::run(&args, context),
         Command::Stats(args) => stats::run(&args, context),
         Command::Config(args) => config::run(&args, context),
         Command::Mount(args) => mount::run(&args, context),

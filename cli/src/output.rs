@@ -1,6 +1,6 @@
 //! Everything that is printed: results on standard output, talk and progress on standard error.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::time::Duration;
@@ -58,6 +58,11 @@ impl Output {
         self.stdout.borrow_mut()
     }
 
+    /// Standard output as a place that libraries write to.
+    pub fn pipe(&self) -> Pipe<'_> {
+        Pipe { out: self.stdout.borrow_mut(), failed: None }
+    }
+
     /// Remarks on standard error, unless quiet.
     #[expect(clippy::print_stderr, reason = "the one place that talks")]
     pub fn note(&self, text: impl Display) {
@@ -89,6 +94,37 @@ impl Output {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
+    }
+}
+
+/// Standard output, with its failures kept apart from those of whoever writes to it.
+#[derive(Debug)]
+pub struct Pipe<'a> {
+    out: RefMut<'a, BufWriter<Stdout>>,
+    failed: Option<io::Error>,
+}
+
+impl Pipe<'_> {
+    /// What came of the work that wrote here; a failure of standard output itself goes before.
+    pub fn result<T, E: Into<CommandError>>(self, done: Result<T, E>) -> Result<T, CommandError> {
+        match self.failed {
+            Some(error) => Err(CommandError::stdout(error)),
+            None => done.map_err(Into::into),
+        }
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.failed = Some(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

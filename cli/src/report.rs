@@ -14,7 +14,9 @@ use cfs_fs::overlay::{OverlayError, OverlayMountError};
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
 use cfs_indexer::catalogue::CatalogueError;
+use cfs_indexer::filelist::FilelistError;
 use cfs_indexer::import::ImportDirError;
+use cfs_indexer::metalink::MetalinkError;
 use cfs_indexer::policy::PolicyError;
 use cfs_indexer::promote::PromoteError;
 use cfs_indexer::rollback::RollbackError;
@@ -277,6 +279,7 @@ impl From<PromoteError> for CommandError {
         match error {
             PromoteError::Edit(error) => error.into(),
             PromoteError::Catalogue(error) => error.into(),
+            PromoteError::Filelist(error) => error.into(),
             error @ PromoteError::Conflict { .. } => {
                 Self::new(Kind::No, error).hint("--exclude leaves out what only one of them should bring")
             }
@@ -290,6 +293,27 @@ impl From<PolicyError> for CommandError {
         match error {
             PolicyError::Promote(error) => error.into(),
             error @ PolicyError::NoSuchPath { .. } => Self::new(Kind::No, error),
+        }
+    }
+}
+
+impl From<FilelistError> for CommandError {
+    fn from(error: FilelistError) -> Self {
+        match error {
+            FilelistError::Node(error) => error.into(),
+            FilelistError::Store(error) => error.into(),
+            FilelistError::Catalogue(error) => error.into(),
+            error @ FilelistError::Damaged { .. } => Self::new(Kind::Damaged, error),
+            error @ FilelistError::Io { .. } => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<MetalinkError> for CommandError {
+    fn from(error: MetalinkError) -> Self {
+        match error {
+            MetalinkError::Catalogue(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
         }
     }
 }

@@ -110,7 +110,7 @@ pub fn overlay(stage: &mut Stage<'_>, base: &Item, over: &Item, now: i64) -> Res
 }
 
 /// Whether a direct child came, went or changed; two directories of one name count as unchanged.
-fn direct_change(old: &[Entry], new: &[Entry]) -> bool {
+pub fn direct_change(old: &[Entry], new: &[Entry]) -> bool {
     let same = |a: &Entry, b: &Entry| {
         a.name == b.name
             && (a.item == b.item || matches!((&a.item.kind, &b.item.kind), (Kind::Dir(_), Kind::Dir(_))))

@@ -17,7 +17,7 @@
 //! links = { "production:pub/rocky/9" = "9.7" }
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -26,6 +26,7 @@ use crate::refname::RefName;
 
 mod gate;
 mod hook;
+mod lists;
 mod promotion;
 mod suggestion;
 mod text;
@@ -33,6 +34,7 @@ mod view;
 
 pub use gate::Gate;
 pub use hook::{Hook, When};
+pub use lists::{Lists, ListsError};
 pub use promotion::{Promotion, Step};
 pub use text::OneOrMore;
 pub use view::{View, WhoMay};
@@ -99,6 +101,14 @@ fn check(text: &str, config: &Config) -> Result<(), ConfigError> {
         if let Some(fault) = promotion.fault() {
             let line = line_with(text, &format!("[promotion.{name}"));
             let message = format!("promotion {name:?} {fault}");
+            return Err(ConfigError { line, message, suggestion: None });
+        }
+    }
+    for (name, view) in &config.views {
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = view.lists.iter().find(|lists| !seen.insert(lists.directory.as_str())) {
+            let line = line_with(text, &format!("[[view.{name}.lists"));
+            let message = format!("view {name} has lists for \"{}\" twice", twice.directory);
             return Err(ConfigError { line, message, suggestion: None });
         }
     }

@@ -6,13 +6,16 @@
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`]: what upstreams publish, from bytes to values; no files, no store.
+//! - [`filelist`], [`metalink`]: what mirrors and their clients read.
 //! - [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
 
 pub mod catalogue;
 pub mod checksum;
 pub mod config;
 pub mod depot;
+pub mod filelist;
 pub mod import;
+pub mod metalink;
 pub mod openpgp;
 pub mod policy;
 pub mod promote;

@@ -8,16 +8,12 @@
 //! 1. [`shape`]: a request's steps and the present trees become new trees, one [`flip::Change`] a view.
 //! 2. [`times`]: content that changed at a path gets a later time, and directories get theirs.
 //! 3. [`gates`]: what is about to be shown is checked, and the promotion refused if a gate says no.
-//! 4. [`derive`]: files that are made of the new tree (and say so: lists of files) are added to it.
+//! 4. [`derive`]: lists of the new tree's files are added to it, by [`flip::commit`].
 //! 5. [`flip`]: all views move in one transaction of the catalogue; when one of them was moved by somebody
 //!    else meanwhile, everything begins again with the new state.
 //!
 //! Whatever else gives a view a new state (a rollback, a policy) makes a [`flip::Change`] of its own and goes
 //! through 2 to 5 with [`flip::settle`] and [`flip::commit`].
-//!
-//! A file that is derived from a tree has its place in [`derive::derive`]: it is given the [`flip::Change`] with
-//! the tree before and after, and who may read what, and returns what is to stand where. It adds the blobs to
-//! the store itself; the nodes and the commit are not its affair.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -30,6 +26,7 @@ use cfs_fs::tree::NodeError;
 use crate::catalogue::{CatalogueError, Current, RefUpdate, Signer};
 use crate::config::{Config, Gate};
 use crate::depot::Depot;
+use crate::filelist::FilelistError;
 use crate::refname::RefName;
 use crate::revision::{RefPath, RevPath};
 
@@ -126,6 +123,9 @@ pub enum PromoteError {
     /// It cannot be put at its path.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// A file list cannot be made.
+    #[error(transparent)]
+    Filelist(#[from] FilelistError),
     /// The catalogue failed.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),

@@ -9,7 +9,7 @@ use crate::harness::{Sandbox, installed};
 use crate::mount::{Live, can_mount, mount};
 
 /// Whether this host can run a daemon of rsync over a mount.
-fn can_serve() -> bool {
+pub(super) fn can_serve() -> bool {
     if !can_mount() || !installed("rsync") {
         return false;
     }
@@ -20,21 +20,19 @@ fn can_serve() -> bool {
     root
 }
 
-/// A daemon of rsync whose module `rocky` is the view `production`, and the module's address.
-fn rsyncd(sandbox: &Sandbox, live: &Live) -> (Server, String) {
+/// A daemon of rsync with the configuration that `cfs rsyncd-config` writes for the mount `mnt`, and the address of
+/// one of its modules.
+pub(super) fn rsyncd(sandbox: &Sandbox, more: &[&str], module: &str) -> (Server, String) {
     let port = free_port();
-    let path = live.path("views/production");
-    let config = format!(
-        "use chroot = yes\nuid = nobody\ngid = nogroup\nread only = yes\nlog file = {}\n[rocky]\npath = {}\n",
-        sandbox.path("rsyncd.log").display(),
-        path.display(),
-    );
-    let config = sandbox.write("rsyncd.conf", config);
+    let mut args = vec!["rsyncd-config", "--mount", "mnt", "--output", "conf"];
+    args.extend(more);
+    sandbox.ok(args);
     let mut command = Command::new("rsync");
-    command.args(["--daemon", "--no-detach", "--address=127.0.0.1", &format!("--port={port}"), "--config"]);
-    let child = command.arg(config).stdin(Stdio::null()).spawn().unwrap();
+    command.args(["--daemon", "--no-detach", "--address=127.0.0.1", &format!("--port={port}")]);
+    command.arg(format!("--log-file={}", sandbox.path("rsyncd.log").display()));
+    let child = command.arg("--config").arg(sandbox.path("conf/rsyncd.conf")).stdin(Stdio::null()).spawn();
     wait_for(port);
-    (Server(child), format!("rsync://127.0.0.1:{port}/rocky/"))
+    (Server(child.unwrap()), format!("rsync://127.0.0.1:{port}/{module}/"))
 }
 
 /// A mount of a view that has generation 0, and the daemon that serves it. Dropped in this order: the mount
@@ -51,7 +49,7 @@ fn served(file_bytes: usize) -> Served {
     generations(&sandbox, file_bytes);
     sandbox.ok(["promote", "compose/g0", "production"]);
     let live = mount(&sandbox, "mnt", &[]);
-    let (daemon, address) = rsyncd(&sandbox, &live);
+    let (daemon, address) = rsyncd(&sandbox, &[], "production");
     Served { _daemon: daemon, address, _live: live, sandbox }
 }
 
@@ -133,13 +131,7 @@ fn above_the_view_a_pull_of_listed_files_mixes_generations() {
     for round in 0..10 {
         let paths = super::paths(0).into_iter().filter(|path| !path.contains("only"));
         let list: Vec<String> = paths.map(|path| format!("production/{path}")).collect();
-        let list = sandbox.write(
-            "list",
-            list.join(
-                "
-",
-            ),
-        );
+        let list = sandbox.write("list", list.join("\n"));
         let to = sandbox.path(format!("above-{round}"));
         while_flipping(&sandbox, round, || {
             let mut command = Command::new("rsync");

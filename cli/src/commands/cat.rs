@@ -23,30 +23,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let Kind::File { blob, .. } = item.kind else {
         return Err(CommandError::new(report::Kind::Failed, format!("{}: is not a file", args.place)));
     };
-    let mut out = Pipe { out: &mut *context.output.raw(), failed: None };
+    let mut out = context.output.pipe();
     let copied = depot.store.copy_blob(blob, &mut out);
-    match out.failed {
-        Some(error) => Err(CommandError::stdout(error)),
-        None => Ok(copied.map(drop)?),
-    }
-}
-
-/// Keeps apart the failures of standard output and those of the store.
-struct Pipe<'a, W> {
-    out: &'a mut W,
-    failed: Option<std::io::Error>,
-}
-
-impl<W: std::io::Write> std::io::Write for Pipe<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.out.write(bytes).map_err(|error| {
-            let kind = error.kind();
-            self.failed = Some(error);
-            kind.into()
-        })
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
+    out.result(copied).map(drop)
 }

@@ -10,6 +10,12 @@ gates = ["repodata", "names"]
 max-deletes = 5
 who-may = { users = ["releng"], groups = ["10005"] }
 
+[[view.production.lists]]
+directory = "pub/rocky"
+name = "rocky"
+aliases = ["fullfiletimelist"]
+previous = "fullfiletimelist-rocky-old"
+
 [view."staging"]
 
 [promotion.stage-9]
@@ -36,6 +42,17 @@ fn a_whole_configuration_is_read() {
     assert_eq!((production.owner, production.group), (Some(10_004), Some(10_005)));
     assert_eq!(production.gates(), [Gate::Names, Gate::Repodata], "in the order of checking");
     assert_eq!((production.max_deletes(), production.max_deletes_percent()), (5, 10));
+    let lists = &production.lists[0];
+    assert_eq!(lists.timelist.as_str(), "fullfiletimelist-rocky");
+    let own: Vec<String> = lists.own_names().iter().map(ToString::to_string).collect();
+    let expected = [
+        "fullfilelist",
+        "fullfiletimelist",
+        "fullfiletimelist-rocky",
+        "fullfiletimelist-rocky-old",
+        "imagelist-rocky",
+    ];
+    assert_eq!(own, expected);
     let staging = config.view(&"staging".parse().unwrap());
     assert_eq!(staging.gates().len(), Gate::ALL.len() - 1, "no keys, no signatures");
     assert_eq!(config.view(&"compose/9/x".parse().unwrap()), View::unconfigured());
@@ -58,6 +75,20 @@ fn errors_say_the_line_and_what_was_meant() {
         ("[promotion.p]\nfrom = []\nto = \"y\"\n", 2, "empty", None),
         ("[hook.h]\nwhen = \"sign\"\ncommand = []\n", 1, "empty `command`", None),
         ("[view.x\n", 1, "", None),
+        ("[[view.x.lists]]\ndirectory = \"a\"\nname = \"a b\"\n", 1, "white space", None),
+        ("[[view.x.lists]]\ndirectory = \"../a\"\nname = \"a\"\n", 1, "relative", None),
+        (
+            "[[view.x.lists]]\ndirectory = \"a\"\nname = \"a\"\naliases = [\"fullfilelist\"]\n",
+            1,
+            "one name",
+            None,
+        ),
+        (
+            "\n[[view.x.lists]]\ndirectory = \"a\"\nname = \"a\"\n[[view.x.lists]]\ndirectory = \"a/\"\nname = \"b\"\n",
+            2,
+            "twice",
+            None,
+        ),
     ] {
         let error = parse(text).unwrap_err();
         assert_eq!((error.line, error.suggestion.as_deref()), (line, suggestion), "{text}: {error}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::Gate;
+use super::{Gate, Lists};
 use crate::refname::RefName;
 
 /// Removals in one promotion that nobody means.
@@ -32,6 +32,9 @@ pub struct View {
     pub max_deletes_percent: Option<u64>,
     /// Who may promote into it [default: everybody who may write to the store].
     pub who_may: Option<WhoMay>,
+    /// The file lists of its directories.
+    #[serde(default)]
+    pub lists: Vec<Lists>,
 }
 
 /// Users and groups, by name or by number.

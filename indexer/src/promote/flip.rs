@@ -198,17 +198,17 @@ impl Flip {
     }
 }
 
-/// Takes a flip from its new trees to what can be committed: times, gates, derived files.
+/// Takes a flip from its new trees to what can be committed: times, gates.
 pub fn settle(depot: &Depot, flip: &mut Flip, wishes: &Wishes, signer: &Signer) -> Result<(), PromoteError> {
     let mut stage = flip.take_stage(depot);
     for change in &mut flip.changes {
+        derive::carry(&mut stage, change)?;
         if gates::wanted(change, wishes).contains(&Gate::Mtime) {
             times::settle(&mut stage, change)?;
         }
     }
     flip.put_back(stage);
     gates::check(depot, flip, wishes, signer)?;
-    derive::derive(depot, flip, signer)?;
     flip.changes.iter_mut().for_each(gates::record);
     refuse(flip)
 }
@@ -242,7 +242,8 @@ pub fn commit(
 ) -> Result<(Flip, Vec<RefUpdate>), PromoteError> {
     let mut done = None;
     let updates = depot.catalogue.update_refs(&depot.store, names, signer, |current| {
-        let flip = plan(current)?;
+        let mut flip = plan(current)?;
+        derive::derive(depot, &mut flip, signer)?;
         let drafts = flip.drafts();
         done = Some(flip);
         Ok::<_, PromoteError>(drafts)

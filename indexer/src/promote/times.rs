@@ -74,6 +74,10 @@ impl Settling<'_, '_> {
             (Kind::File { blob: a, .. }, Kind::File { blob: b, .. }) => a != b,
             (a, b) => a != b,
         };
+        if !changed && new.item.kind == old.item.kind && new.item.mtime < old.item.mtime {
+            // Its time was moved on before: promoting the same again changes nothing.
+            return Ok(old.item.clone());
+        }
         if !changed || new.item.mtime > old.item.mtime {
             return Ok(new.item.clone());
         }
