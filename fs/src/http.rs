@@ -465,3 +465,22 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     sockopt::set_tcp_nodelay(&listener, true)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_what_one_client_has() {
+        let key = |text: &str| network(text.parse().unwrap()).to_string();
+        for (address, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2::7", "2001:db8:1:2::"),
+            ("2001:db8:1:3::7", "2001:db8:1:3::"),
+        ] {
+            assert_eq!(key(address), expected, "{address}");
+        }
+    }
+}

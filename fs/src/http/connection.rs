@@ -438,3 +438,77 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn every_state_has_its_time() {
+        let seconds = Duration::from_secs;
+        let limits = Limits {
+            head: seconds(15),
+            idle: seconds(60),
+            stall: seconds(30),
+            rate_bytes: 100,
+            open_blobs: NonZeroUsize::MIN,
+            ..Limits::default()
+        };
+        let begun = Instant::now();
+        let connection = |state: State, input: &[u8], answers: u64| Connection {
+            input: input.to_vec(),
+            state,
+            answers,
+            ..Connection::new(
+                UnixStream::pair().unwrap().0.into(),
+                [127, 0, 0, 1].into(),
+                Role::Public,
+                begun,
+            )
+        };
+        // An answer of which `sent_bytes` have gone out, the last ones after `moved` seconds.
+        let sending = |sent_bytes: usize, moved: u64| {
+            let (here, _there) = UnixStream::pair().unwrap();
+            let mut output = Output::default();
+            output.begin(vec![0; sent_bytes]);
+            let mut budget = u64::MAX;
+            output.send(here.as_fd(), &mut budget).unwrap();
+            assert_eq!(output.sent_bytes(), sent_bytes as u64);
+            let moved = begun + seconds(moved);
+            State::Sending(Sending {
+                output,
+                moved,
+                head_bytes: 0,
+                status: 200,
+                after: After::Next,
+                record: None,
+            })
+        };
+        let new = || connection(State::Reading, b"", 0);
+        let in_head = || connection(State::Reading, b"GET", 3);
+        let idle = || connection(State::Reading, b"", 3);
+        for (connection, waited, expected) in [
+            (new(), 14, None),
+            (new(), 15, Some(Cut::SlowHead)),
+            (in_head(), 14, None),
+            (in_head(), 15, Some(Cut::SlowHead)),
+            (idle(), 59, None),
+            (idle(), 60, Some(Cut::Idle)),
+            (connection(State::Lingering { left_bytes: 1 }, b"", 1), 1, None),
+            (connection(State::Lingering { left_bytes: 1 }, b"", 1), 2, Some(Cut::Refused)),
+            // It moves, and fast enough: 100 bytes a second after the first 30.
+            (connection(sending(1000, 39), b"", 0), 40, None),
+            (connection(sending(1000, 40), b"", 0), 41, Some(Cut::SlowReader)),
+            (connection(sending(9000, 10), b"", 0), 39, None),
+            (connection(sending(9000, 10), b"", 0), 40, Some(Cut::SlowReader)),
+        ] {
+            let cut = connection.expired(&limits, begun + seconds(waited));
+            assert_eq!(cut, expected, "{connection:?} after {waited} s");
+        }
+        assert_eq!(new().idle_since(), Some(begun));
+        assert_eq!(in_head().idle_since(), None);
+    }
+}
