@@ -102,8 +102,9 @@ fn the_figures_agree_with_each_other() {
 
     let (passes, readers) = (&figures["passes"], number(&figures["readers"]));
     assert_eq!((&passes["mixed"], &figures["held_directory_unchanged"]), (&0.into(), &true.into()));
-    assert!(number(&passes["first"]) >= 2 * readers && number(&passes["second"]) >= readers, "{figures}");
-    let all = number(&passes["first"]) + number(&passes["second"]);
+    let seen = ["first", "second", "back"].map(|generation| number(&passes[generation]));
+    assert!(seen.iter().all(|passes| *passes >= readers), "{figures}");
+    let all: u64 = seen.iter().sum();
     assert_eq!(number(&passes["packages"]), all * number(&first["packages"]), "{figures}");
     assert!(number(&passes["across_a_flip"]) <= all && figures["kept"].is_null(), "{figures}");
     assert_nothing_is_left(&sandbox);
@@ -156,7 +157,9 @@ fn keep_leaves_a_store_and_an_upstream_that_others_can_use() {
         let differences = cfs(&["diff", old, new]).stdout;
         differences.lines().filter(|line| !line.ends_with('/')).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(files_differ(first, "production:9"), [""; 0]);
+    // A rollback gives metadata new times, so that mirrors follow.
+    let back = files_differ(first, "production:9");
+    assert!(!back.is_empty() && back.iter().all(|line| line.ends_with("/repodata/repomd.xml")), "{back:?}");
     assert_eq!(files_differ("compose/9/latest-Demo-9", "staging:9"), [""; 0]);
     assert_eq!(cfs(&["diff", "staging", "production"]).code, 1);
     let repository = kept.join("upstream/BaseOS/x86_64/os");

@@ -1,7 +1,7 @@
 //! The guide is executed: every `console` block of `docs/guide/*.md` is run, and what it prints is compared.
 //!
 //! A file is one bash session in an empty directory, with `cfs` in the path and `CFS_STORE` set. Lines that begin
-//! with `$ ` are commands, others their output, in which `[..]` stands for anything in a line and a line
+//! with `$ ` are commands, those with `> ` right behind one its further lines, others their output, in which `[..]` stands for anything in a line and a line
 //! `...` for any lines. A file whose first line is `<!-- needs: mount createrepo_c -->` is skipped where something
 //! of that is missing.
 
@@ -26,6 +26,14 @@ fn steps(text: &str) -> Vec<Step> {
         if line.starts_with("```") {
             inside = line == "```console";
         } else if inside {
+            if let Some(step) = steps.last_mut()
+                && step.expected.is_empty()
+                && (line.starts_with("> ") || line == ">")
+            {
+                step.command.push('\n');
+                step.command.push_str(line.get(2..).unwrap_or(""));
+                continue;
+            }
             match (line.strip_prefix("$ "), steps.last_mut()) {
                 (Some(command), _) => {
                     steps.push(Step { line: number + 1, command: command.to_owned(), expected: Vec::new() });

@@ -1,8 +1,10 @@
 //! Promotions as release engineers need them: gates, shapes, several views in one flip.
 
 mod gates;
+mod hooks;
 mod policies;
 mod repositories;
+mod rollbacks;
 mod shapes;
 
 use crate::harness::Sandbox;

@@ -16,6 +16,7 @@ mod config;
 mod demo;
 mod diff;
 mod filelist;
+mod hooks;
 mod import;
 mod init;
 mod link;
@@ -45,6 +46,7 @@ pub enum Command {
     Promote(promote::Args),
     Rollback(rollback::Args),
     Policy(policy::Args),
+    Hooks(hooks::Args),
     Link(link::Args),
     Refs(refs::Args),
     Log(log::Args),
@@ -75,6 +77,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Promote(args) => promote::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
         Command::Policy(args) => policy::run(&args, context),
+        Command::Hooks(args) => hooks::run(&args, context),
         Command::Link(args) => link::run(&args, context),
         Command::Refs(args) => refs::run(&args, context),
         Command::Log(args) => log::run(&args, context),

@@ -4,9 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cfs_indexer::catalogue::Signer;
 use cfs_indexer::depot::Depot;
+use cfs_indexer::hooks;
+use cfs_indexer::refname::RefName;
 
 use crate::output::Output;
-use crate::report::CommandError;
+use crate::permission;
+use crate::report::{CommandError, Kind};
 use crate::settings::Settings;
 
 /// Given to every command.
@@ -31,6 +34,32 @@ impl Context<'_> {
             tool: concat!("cfs ", env!("CARGO_PKG_VERSION")).to_owned(),
             now: i64::try_from(Self::now_ns() / 1_000_000_000).unwrap_or(i64::MAX),
         }
+    }
+
+    /// Refuses what the policy of a view does not let this user do.
+    pub fn may(&self, view: &RefName) -> Result<(), CommandError> {
+        match self.settings.configuration.1.view(view).who_may {
+            Some(who) if !permission::is_one_of(&who) => {
+                let text = format!("{view}: {} may not promote into it", self.settings.actor);
+                let names: Vec<String> = who.users.into_iter().chain(who.groups).collect();
+                Err(CommandError::new(Kind::No, text).hint(format!("who may: {}", names.join(", "))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells post-promote hooks what has happened. One that fails is told again another time.
+    pub fn tell_hooks(&self, depot: &Depot) -> Result<(), CommandError> {
+        let told = hooks::post_promote(depot, &self.settings.configuration.1, &self.signer())?;
+        for one in told {
+            match one.result {
+                Err(error) => {
+                    self.output.note(format_args!("warning: {error}; `cfs hooks run` tries it again"));
+                }
+                Ok(output) => self.output.detail(format_args!("hook {}: {}", one.hook, output.trim_end())),
+            }
+        }
+        Ok(())
     }
 
     /// Nanoseconds since 1970.

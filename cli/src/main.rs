@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod context;
 mod output;
+mod permission;
 mod report;
 mod settings;
 

@@ -321,8 +321,11 @@ impl From<MetalinkError> for CommandError {
 impl From<RollbackError> for CommandError {
     fn from(error: RollbackError) -> Self {
         match error {
-            RollbackError::Catalogue(error) => error.into(),
-            error @ RollbackError::Moved { .. } => Self::new(Kind::No, error),
+            RollbackError::Promote(error) => error.into(),
+            error @ RollbackError::Metadata { .. } => {
+                Self::new(Kind::No, error).hint("--raw brings it back as it was")
+            }
+            error => Self::new(Kind::No, error),
         }
     }
 }

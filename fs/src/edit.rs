@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::name::{Name, TreePath};
-use crate::tree::{Entry, Item, Kind, NodeError, Stage, read_dir};
+use crate::tree::{Entry, Item, Kind, NodeError, Stage, read_dir, resolve};
 
 /// Why an edit cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,29 @@ fn graft_at(
     }
     let mtime = if same_name || here.is_none() { mtime } else { now.max(mtime.saturating_add(1)) };
     Ok(Item { mtime, kind: Kind::Dir(stage.write_dir(&entries)) })
+}
+
+/// Returns `root` without what stands at `path`, if anything does; the directory that loses it gets the time
+/// `now` (seconds).
+pub fn prune(stage: &mut Stage<'_>, root: &Item, path: &TreePath, now: i64) -> Result<Item, NodeError> {
+    let Some((parent, name)) = path.split_last() else { return Ok(root.clone()) };
+    let Some(Item { mtime, kind: Kind::Dir(dir) }) = resolve(stage, root, &parent)? else {
+        return Ok(root.clone());
+    };
+    let mut entries = read_dir(stage, dir.id)?;
+    let before = entries.len();
+    entries.retain(|entry| entry.name != name);
+    if entries.len() == before {
+        return Ok(root.clone());
+    }
+    let kind = Kind::Dir(stage.write_dir(&entries));
+    let item = Item { mtime: now.max(mtime.saturating_add(1)), kind };
+    match graft(stage, root, &parent, item, now) {
+        Ok(new) => Ok(new),
+        Err(EditError::Node(error)) => Err(error),
+        // Everything above was found to be a directory.
+        Err(EditError::NotADirectory { .. } | EditError::Twice { .. }) => Ok(root.clone()),
+    }
 }
 
 /// Returns `over` laid on `base`: everything of `over` as it is there, and whatever only `base` has. Where

@@ -19,6 +19,7 @@ use crate::revision::Revision;
 
 mod checked;
 mod commit;
+mod hooks;
 mod host_files;
 mod nodes;
 mod objects;
@@ -32,6 +33,7 @@ mod upstreams;
 
 pub use checked::Checked;
 pub use commit::{Current, Draft, RefUpdate, Signer};
+pub use hooks::HookRun;
 pub use host_files::HostFiles;
 pub use objects::Totals;
 pub use reflog::LogEntry;

@@ -1,9 +1,13 @@
 //! A store with its catalogue: what every verb works on.
 
+use std::io::Write;
 use std::path::Path;
 
+use cfs_fs::digest::BlobId;
 use cfs_fs::edit::{EditError, empty_dir, graft};
 use cfs_fs::name::TreePath;
+use cfs_fs::store::lease::Lease;
+use cfs_fs::store::publish::{Publisher, Ready};
 use cfs_fs::store::{Store, StoreError};
 use cfs_fs::tree::{Item, NodeMap, Stage};
 
@@ -50,6 +54,25 @@ impl Depot {
     /// Opens the memory of what has passed checks.
     pub fn checked(&self) -> Result<Checked, CatalogueError> {
         Checked::open(&self.store.root().join("cache.db"))
+    }
+}
+
+impl Depot {
+    /// Adds `bytes` to the store, durable when it returns; their blob and size.
+    pub fn add_blob(&self, bytes: &[u8]) -> Result<(BlobId, u64), StoreError> {
+        let (id, size_bytes) = (BlobId::of(bytes), bytes.len() as u64);
+        if self.store.has_blob(id, size_bytes) {
+            return Ok((id, size_bytes));
+        }
+        let lease = Lease::take(&self.store)?;
+        let (mut file, path) = lease.temporary()?;
+        let written = file.write_all(bytes);
+        written.map_err(|source| StoreError::Io { verb: "write", path: path.clone(), source })?;
+        drop(file);
+        let mut publisher = Publisher::new(&self.store, Box::new(|_| Ok(())))?;
+        publisher.add(Ready { id, size_bytes, tag: (), file: Some(path) })?;
+        publisher.finish()?;
+        Ok((id, size_bytes))
     }
 }
 

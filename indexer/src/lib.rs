@@ -7,6 +7,7 @@
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`]: what upstreams publish, from bytes to values; no files, no store.
 //! - [`filelist`], [`metalink`]: what mirrors and their clients read.
+//! - [`hooks`]: programs that are run about promotions.
 //! - [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
 
 pub mod catalogue;
@@ -14,6 +15,7 @@ pub mod checksum;
 pub mod config;
 pub mod depot;
 pub mod filelist;
+pub mod hooks;
 pub mod import;
 pub mod metalink;
 pub mod openpgp;

@@ -7,6 +7,7 @@ use cfs_fs::tree::resolve;
 use crate::catalogue::{RefUpdate, Signer};
 use crate::config::Config;
 use crate::depot::Depot;
+use crate::hooks;
 use crate::promote::flip::{self, Flip};
 use crate::promote::gates::Wishes;
 use crate::promote::{Plan, PromoteError};
@@ -53,6 +54,7 @@ pub fn apply(
     signer: &Signer,
 ) -> Result<Option<RefUpdate>, PolicyError> {
     check(depot, request)?;
+    hooks::begin(depot, config).map_err(PromoteError::from)?;
     let names = std::slice::from_ref(&request.place.name);
     let (_, mut updates) =
         flip::commit(depot, names, signer, |current| plan_on(depot, config, request, signer, current))?;

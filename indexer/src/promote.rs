@@ -18,15 +18,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use cfs_fs::diff::Summary;
 use cfs_fs::edit::EditError;
 use cfs_fs::name::TreePath;
 use cfs_fs::store::StoreError;
-use cfs_fs::tree::NodeError;
+use cfs_fs::tree::{NodeError, Sums};
+use serde_json::{Value, json};
 
 use crate::catalogue::{CatalogueError, Current, RefUpdate, Signer};
-use crate::config::{Config, Gate};
+use crate::config::{self, Config, Gate, Hook};
 use crate::depot::Depot;
 use crate::filelist::FilelistError;
+use crate::hooks::{self, HookError};
 use crate::refname::RefName;
 use crate::revision::{RefPath, RevPath};
 
@@ -41,6 +44,9 @@ mod times;
 
 use flip::{Change, Flip, Rules};
 pub use pattern::{Pattern, PatternError};
+
+/// Characters of a hook's output that a snapshot's record keeps.
+const SAID_CHARS_MAX: usize = 500;
 
 /// What is to be promoted where.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +126,9 @@ pub enum PromoteError {
         /// What was planned, with what the gates found.
         plan: Box<Plan>,
     },
+    /// A hook says no.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// It cannot be put at its path.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -167,7 +176,64 @@ pub fn apply(
     signer: &Signer,
 ) -> Result<(Plan, Vec<RefUpdate>), PromoteError> {
     let names = views(request);
-    flip::commit(depot, &names, signer, |current| plan_on(depot, config, request, signer, &names, current))
+    hooks::begin(depot, config)?;
+    flip::commit(depot, &names, signer, |current| {
+        let mut plan = plan_on(depot, config, request, signer, &names, current)?;
+        ask(depot, config, &mut plan, signer)?;
+        Ok(plan)
+    })
+}
+
+/// Asks the hooks whether a plan may be carried out; what they said becomes part of the snapshots.
+fn ask(depot: &Depot, config: &Config, plan: &mut Plan, signer: &Signer) -> Result<(), PromoteError> {
+    let is_pre = |hook: &Hook| hook.when == config::When::PrePromote;
+    if !config.hooks.values().any(is_pre) || !plan.changes.iter().any(Change::is_some) {
+        return Ok(());
+    }
+    let description = describe(depot, plan, signer)?;
+    let views: Vec<RefName> = plan.changes.iter().map(|change| change.name.clone()).collect();
+    for (name, output) in hooks::pre_promote(config, &views, &description)? {
+        let hook = config.hooks.get(&name);
+        for change in
+            plan.changes.iter_mut().filter(|change| hook.is_some_and(|hook| hook.is_about(&change.name)))
+        {
+            let said: String = output.trim().chars().take(SAID_CHARS_MAX).collect();
+            let text = if said.is_empty() { "passed".to_owned() } else { format!("passed: {said}") };
+            change.meta.insert(format!("hook.{}", word(&name)), text);
+        }
+    }
+    Ok(())
+}
+
+/// A name as a key of a record: other characters than those of keys become `-`.
+fn word(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    name.chars().map(|c| if fits(c) { c } else { '-' }).collect()
+}
+
+/// A plan as hooks are told of it.
+fn describe(depot: &Depot, plan: &Plan, signer: &Signer) -> Result<Value, PromoteError> {
+    let mut views = Vec::new();
+    for (number, change) in plan.changes.iter().enumerate() {
+        let mut summary = Summary::default();
+        plan.differences(depot, number, &mut |_, change| {
+            summary.add(&change);
+            Ok::<(), NodeError>(())
+        })?;
+        let counts = |sums: &Sums| json!({ "files": sums.files + sums.symlinks, "bytes": sums.bytes });
+        views.push(json!({
+            "view": change.name.as_str(),
+            "generation": change.current.as_ref().map_or(1, |current| current.generation + 1),
+            "old": change.current.as_ref().map(|current| current.id.to_string()),
+            "root": change.dirs().map(|(_, new)| new.id.to_string()),
+            "from": change.arrivals.iter().map(|arrival| arrival.source.to_string()).collect::<Vec<_>>(),
+            "added": counts(&summary.added), "removed": counts(&summary.removed), "changed": counts(&summary.changed),
+            "message": change.message,
+        }));
+    }
+    Ok(json!({
+        "event": "pre-promote", "actor": signer.actor, "at": signer.now, "store": depot.store.root(), "views": views,
+    }))
 }
 
 /// The views that a request is about, each once, in the order in which they are named.

@@ -16,6 +16,7 @@ pub mod evr;
 pub mod href;
 pub mod primary;
 pub mod repomd;
+pub mod restamp;
 pub mod xml;
 
 use compression::TooLarge;

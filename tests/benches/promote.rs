@@ -1,7 +1,7 @@
 //! `cargo bench --bench promote [-- PART…] [--quick]`: promotions with everything that they bring along.
 //!
-//! Every part prints medians of one run, with the peer's beside them where there is one. Parts: lists. `--quick` uses a
-//! tenth of the files.
+//! Every part prints medians of one run, with the peer's beside them where there is one. Parts: gates, lists.
+//! `--quick` uses a tenth of the files.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -10,6 +10,8 @@
 
 use std::path::PathBuf;
 
+#[path = "promote/gates.rs"]
+mod gates;
 #[path = "promote/lists.rs"]
 mod lists;
 
@@ -22,6 +24,9 @@ fn main() {
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|arg| *arg == part);
     let temp = tempfile::Builder::new().prefix("cfs-bench-").tempdir_in(base).unwrap();
     println!("in {}", temp.path().display());
+    if wanted("gates") {
+        gates::run(&temp.path().join("gates"), if quick { 100_000 } else { 1_000_000 });
+    }
     if wanted("lists") {
         lists::run(&temp.path().join("lists"), if quick { 100_000 } else { 1_000_000 });
     }

@@ -90,6 +90,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
 }
 
 fn change(place: &RefPath, rule: Option<Rule>, how: &How, context: &Context<'_>) -> Result<(), CommandError> {
+    context.may(&place.name)?;
     let depot = context.depot()?;
     let request = Request { place: place.clone(), rule, message: how.message.clone() };
     let (config, signer) = (&context.settings.configuration.1, context.signer());
@@ -111,7 +112,8 @@ fn change(place: &RefPath, rule: Option<Rule>, how: &How, context: &Context<'_>)
         Some(update) => {
             let (id, generation) = (update.id, update.generation);
             let text = format!("{place} is {words} now; snapshot {id}, generation {generation}");
-            context.output.result(text, &value)
+            context.output.result(text, &value)?;
+            context.tell_hooks(&depot)
         }
     }
 }

@@ -80,6 +80,8 @@ fn parse_link(text: &str) -> Result<(RefPath, String), String> {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let request = request(args, context)?;
     let config = &context.settings.configuration.1;
+    let targets = request.steps.iter().map(|step| &step.to).chain(request.links.keys());
+    targets.map(|place| &place.name).try_for_each(|view| context.may(view))?;
     let depot = context.depot()?;
     let signer = context.signer();
     if args.dry_run {
@@ -89,7 +91,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         };
     }
     match apply(&depot, config, &request, &signer) {
-        Ok((plan, updates)) => print::done(context, &depot, &request, &plan, &updates),
+        Ok((plan, updates)) => {
+            print::done(context, &depot, &request, &plan, &updates)?;
+            context.tell_hooks(&depot)
+        }
         Err(error) => Err(refused(context, &depot, &request, error)),
     }
 }

@@ -2,7 +2,7 @@
 
 use cfs_indexer::refname::RefName;
 use cfs_indexer::revision::Revision;
-use cfs_indexer::rollback::{apply, plan};
+use cfs_indexer::rollback::{Request, apply, plan};
 use serde_json::json;
 
 use crate::context::Context;
@@ -11,7 +11,9 @@ use crate::report::CommandError;
 
 /// Give a ref the tree it had before.
 ///
-/// It becomes a new snapshot, one generation on; so a rollback can be rolled back too.
+/// It becomes a new snapshot, one generation on; so a rollback can be rolled back too. Every repomd.xml that
+/// changes back gets times newer than those that are withdrawn, so that mirrors and clients follow; its
+/// signature is made by the view's sign hook, or dropped.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The ref.
@@ -22,29 +24,45 @@ pub struct Args {
     #[arg(long, value_name = "REV")]
     to: Option<Revision>,
 
+    /// Bring the tree back byte by byte, with its old times. Mirror managers take that for stale.
+    #[arg(long)]
+    raw: bool,
+
     /// Why.
     #[arg(short, long, default_value = "")]
     message: String,
 
     /// Print what would happen, and change nothing.
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     dry_run: bool,
 }
 
 /// Runs `cfs rollback`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let depot = context.depot()?;
-    let plan = plan(&depot, &args.name, args.to.as_ref())?;
+    let (to, raw, message) = (args.to.clone(), args.raw, args.message.clone());
+    let request = Request { name: args.name.clone(), to, raw, message };
+    let plan = plan(&depot, &request)?;
+    context.may(&plan.name)?;
     let (id, snapshot) = &plan.to;
     let what = format!("{} to {id} of {}", plan.name, time(snapshot.created));
-    let mut value =
-        json!({ "ref": plan.name.as_str(), "from": plan.from.0.to_string(), "to": id.to_string() });
+    let mut value = json!({ "ref": plan.name.as_str(), "from": plan.from.0.to_string(), "to": id.to_string(), "raw": raw });
     if args.dry_run {
         value["dry_run"] = true.into();
         return context.output.result(format_args!("would roll back {what}"), &value);
     }
-    let update = apply(&depot, &plan, &context.signer(), &args.message)?;
+    if raw {
+        let text = "mirror managers keep the newest times as the truth, and may call correct mirrors stale";
+        context.output.note(format_args!("warning: --raw brings old times back; {text}"));
+    }
+    let config = &context.settings.configuration.1;
+    let (stamped, update) = apply(&depot, config, &request, &plan, &context.signer())?;
+    for one in stamped.iter().filter(|one| one.signature_dropped) {
+        let text = "its signature holds no longer and was dropped; a sign hook would make another";
+        context.output.note(format_args!("warning: {}:{}: {text}", plan.name, one.path));
+    }
     value["changed"] = update.is_some().into();
+    value["stamped"] = stamped.iter().map(|one| one.path.as_str()).collect::<Vec<_>>().into();
     match update {
         None => context
             .output
@@ -54,7 +72,8 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
             value["generation"] = update.generation.into();
             let text =
                 format!("rolled back {what}; snapshot {}, generation {}", update.id, update.generation);
-            context.output.result(text, &value)
+            context.output.result(text, &value)?;
+            context.tell_hooks(&depot)
         }
     }
 }

@@ -25,7 +25,8 @@ const SCHEMA: &str = "
 /// The open cache.
 #[derive(Debug)]
 pub struct Checked {
-    connection: Mutex<Connection>,
+    /// None for one that remembers nothing.
+    connection: Mutex<Option<Connection>>,
 }
 
 impl Checked {
@@ -37,7 +38,12 @@ impl Checked {
             Self::connect(path)
         });
         let connection = connection.map_err(|source| sqlite_error("open", path, source))?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection: Mutex::new(Some(connection)) })
+    }
+
+    /// A cache that remembers nothing, for checks that are done faster than a cache is opened.
+    pub fn nothing() -> Self {
+        Self { connection: Mutex::new(None) }
     }
 
     fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -52,6 +58,7 @@ impl Checked {
     /// Whether `key` has passed.
     pub fn knows(&self, key: &[u8; 32]) -> bool {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(connection) = &*connection else { return false };
         let found = connection
             .prepare_cached("SELECT 1 FROM passed WHERE key = ?")
             .and_then(|mut statement| statement.exists([key]));
@@ -66,6 +73,7 @@ impl Checked {
         let mut keys: Vec<_> = keys.to_vec();
         keys.sort_unstable();
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(connection) = &mut *connection else { return };
         let mut write = || {
             let tx = connection.transaction()?;
             let mut statement =
@@ -81,13 +89,15 @@ impl Checked {
     /// What was extracted from a blob.
     pub fn extract(&self, blob: BlobId) -> Option<Vec<u8>> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut statement = connection.prepare_cached("SELECT extract FROM extracts WHERE hash = ?").ok()?;
+        let mut statement =
+            connection.as_ref()?.prepare_cached("SELECT extract FROM extracts WHERE hash = ?").ok()?;
         statement.query_row([blob.as_bytes()], |row| row.get(0)).optional().ok()?
     }
 
     /// Keeps what was extracted from a blob.
     pub fn keep_extract(&self, blob: BlobId, extract: &[u8]) {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(connection) = &*connection else { return };
         let sql = "INSERT INTO extracts(hash, extract) VALUES (?, ?) ON CONFLICT DO NOTHING";
         // What is not kept is extracted again.
         let _ = connection

@@ -103,6 +103,15 @@ impl Catalogue {
         })
     }
 
+    /// Returns the first move of any ref whose number is higher than `number`.
+    pub fn log_after(&self, number: u64) -> Result<Option<LogEntry>, CatalogueError> {
+        let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason
+             FROM reflog WHERE number > ? ORDER BY number LIMIT 1";
+        self.read("read the reflog", |connection| {
+            connection.prepare_cached(sql)?.query_row([number], from_row).optional()
+        })
+    }
+
     /// Checks the hash chain from the first entry to the last and returns how many there are.
     pub fn verify_reflog(&self) -> Result<u64, CatalogueError> {
         let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason, previous, entry

@@ -99,6 +99,23 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY(ref, path)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- Up to which move each hook has heard.
+    CREATE TABLE hooks(
+        hook TEXT PRIMARY KEY,
+        heard INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- What came of telling a hook of a move.
+    CREATE TABLE hook_runs(
+        number INTEGER PRIMARY KEY,
+        hook TEXT NOT NULL,
+        entry INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        succeeded INTEGER NOT NULL,
+        output TEXT NOT NULL
+    ) STRICT;
+",
 ];
 
 /// Creates an empty database in WAL mode at `path`; a database that is there already is left alone.

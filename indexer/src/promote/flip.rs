@@ -13,7 +13,7 @@ use cfs_fs::tree::{Dir, Item, Kind, Node, NodeError, NodeMap, Stage};
 
 use super::gates::{self, Check, Wishes};
 use super::{PromoteError, derive, rules, times};
-use crate::catalogue::{Current, Draft, RefUpdate, Signer};
+use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
 use crate::config::{Config, Gate, View};
 use crate::depot::Depot;
 use crate::refname::RefName;
@@ -48,6 +48,8 @@ pub struct Change {
     pub access: Rules,
     /// What came from where.
     pub arrivals: Vec<Arrival>,
+    /// Other snapshots that it comes from.
+    pub parents: Vec<SnapshotId>,
     /// What the gates found.
     pub checks: Vec<Check>,
     /// Paths whose times were moved on, so that mirrors see that they changed.
@@ -111,6 +113,7 @@ impl Flip {
                 old,
                 old_access,
                 arrivals: Vec::new(),
+                parents: Vec::new(),
                 checks: Vec::new(),
                 bumped: Vec::new(),
                 meta: BTreeMap::new(),
@@ -188,7 +191,12 @@ impl Flip {
         let draft = |change: &Change| Draft {
             root: change.new.clone(),
             nodes: self.nodes_of(&change.new),
-            parents: change.arrivals.iter().filter_map(|arrival| arrival.snapshot).collect(),
+            parents: change
+                .arrivals
+                .iter()
+                .filter_map(|arrival| arrival.snapshot)
+                .chain(change.parents.iter().copied())
+                .collect(),
             access: Some(change.access.clone()),
             meta: change.meta.clone(),
             message: change.message.clone(),
@@ -234,19 +242,19 @@ fn refuse(flip: &mut Flip) -> Result<(), PromoteError> {
 
 /// Commits the flip that `plan` makes of what `names` are now, all views in one transaction. `plan` is called
 /// again when one of them moved meanwhile. Returns the flip and the moves of the views that changed.
-pub fn commit(
+pub fn commit<E: From<CatalogueError>>(
     depot: &Depot,
     names: &[RefName],
     signer: &Signer,
-    mut plan: impl FnMut(&[Option<Current>]) -> Result<Flip, PromoteError>,
-) -> Result<(Flip, Vec<RefUpdate>), PromoteError> {
+    mut plan: impl FnMut(&[Option<Current>]) -> Result<Flip, E>,
+) -> Result<(Flip, Vec<RefUpdate>), E> {
     let mut done = None;
     let updates = depot.catalogue.update_refs(&depot.store, names, signer, |current| {
         let mut flip = plan(current)?;
         derive::derive(depot, &mut flip, signer)?;
         let drafts = flip.drafts();
         done = Some(flip);
-        Ok::<_, PromoteError>(drafts)
+        Ok::<_, E>(drafts)
     })?;
     let flip = match done {
         Some(flip) => flip,

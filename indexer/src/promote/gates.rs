@@ -124,7 +124,9 @@ pub(super) fn check(
     if flip.changes.iter().all(|change| wanted(change, wishes).is_empty()) {
         return Ok(());
     }
-    let memory = depot.checked()?;
+    let quick = |gate: &Gate| matches!(gate, Gate::Incomplete | Gate::Deletes | Gate::Mtime);
+    let all_quick = flip.changes.iter().all(|change| wanted(change, wishes).iter().all(quick));
+    let memory = if all_quick { Checked::nothing() } else { depot.checked()? };
     let stage = flip.take_stage(depot);
     let mut all = Vec::new();
     {

@@ -36,7 +36,11 @@ pub fn restamp(document: &[u8], time: i64) -> Result<Vec<u8>, RepodataError> {
         return Ok(text.into_bytes());
     }
     // Such as a comment that looks like an element.
-    Err(RepodataError::Value { at_byte: 0, what: "the document with new times", value: "another one".to_owned() })
+    Err(RepodataError::Value {
+        at_byte: 0,
+        what: "the document with new times",
+        value: "another one".to_owned(),
+    })
 }
 
 /// The text with `time` between the tags of every element called `name` that holds text only.

@@ -86,8 +86,8 @@ impl<'a> Story<'a> {
         self.say("update", &state.text)?;
         let second = self.sync(1, &state)?;
         let forth = self.publish_second(&holds[0], &readers, &first, &second)?;
-        let back = self.roll_back(&holds[0], &readers, &first)?;
-        self.judge(readers, &first, &second, &[forth, back])?;
+        let (back, third) = self.roll_back(&holds[0], &readers, &first)?;
+        self.judge(readers, &[&first.manifest, &second.manifest, &third], &[forth, back])?;
         self.count_bytes()?;
         self.figures.seconds = began.elapsed().as_secs_f64();
         Ok(self.figures)
@@ -198,44 +198,59 @@ impl<'a> Story<'a> {
         Ok(flipped)
     }
 
-    /// Gives production the tree it had before while readers read, and returns when it was there.
+    /// Gives production the tree it had before while readers read. Returns when it was there, and what it is:
+    /// the first compose, but for the times in its metadata.
     fn roll_back(
         &mut self,
         hold: &Hold,
         readers: &Readers,
         first: &Generation,
-    ) -> Result<Instant, CommandError> {
+    ) -> Result<(Instant, Manifest), CommandError> {
         let began = Instant::now();
-        let plan = rollback::plan(&self.depot, &parse("production")?, None)?;
-        rollback::apply(&self.depot, &plan, &self.context.signer(), "cfs demo")?;
+        let (name, message) = (parse("production")?, "cfs demo".to_owned());
+        let request = rollback::Request { name, to: None, raw: false, message };
+        let plan = rollback::plan(&self.depot, &request)?;
+        rollback::apply(&self.depot, &Config::default(), &request, &plan, &self.context.signer())?;
         let flipped = Instant::now();
-        self.shows(hold, &first.manifest)?;
+        let root = stored(&self.depot, &view("production")?).map_err(failed)?;
+        let back = StoredDir { depot: &self.depot, root }.manifest()?;
+        self.shows(hold, &back)?;
+        let stamped = |path: &&String| back.get(*path) != first.manifest.get(*path);
+        if let Some(path) = first.manifest.keys().filter(stamped).find(|path| !path.ends_with("/repomd.xml"))
+        {
+            return Err(CommandError::new(Kind::Failed, format!("{path} did not come back as it was")));
+        }
         self.figures.rollback_ms = ms(flipped - began);
-        let text = format!("{} is production again after {}", first.name, duration(flipped - began));
+        let text = format!(
+            "{} is production again after {}; its repomd.xml has new times, so that mirrors follow",
+            first.name,
+            duration(flipped - began)
+        );
         self.say("rollback", text)?;
         self.wait(readers, flipped)?;
-        Ok(flipped)
+        Ok((flipped, back))
     }
 
     /// Ends the readers and judges what they saw.
     fn judge(
         &mut self,
         readers: Readers,
-        first: &Generation,
-        second: &Generation,
+        [first, second, back]: &[&Manifest; 3],
         flips: &[Instant],
     ) -> Result<(), CommandError> {
         let mut log = readers.finish();
         if let Some(failure) = log.failure.take() {
             return Err(self.failed(failure));
         }
-        let verdict = Verdict::of(&log, &first.manifest, &second.manifest, flips);
+        let verdict = Verdict::of(&log, first, second, back, flips);
         let text = format!(
-            "{} passes, {}: {} saw the first compose, {} the second one, {} a mixture; {} were under way at a flip",
+            "{} passes, {}: {} saw the first compose, {} the second one, {} the first one again, {} a mixture; \
+             {} were under way at a flip",
             verdict.passes(),
             size(verdict.bytes),
             verdict.first,
             verdict.second,
+            verdict.back,
             verdict.mixed,
             verdict.across_a_flip,
         );

@@ -19,6 +19,8 @@ pub struct Verdict {
     pub first: u64,
     /// Exactly the second one.
     pub second: u64,
+    /// Exactly the first one after the rollback, with new times.
+    pub back: u64,
     /// Anything else.
     pub mixed: u64,
     /// Those that began before a flip and ended after it.
@@ -33,9 +35,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges the passes in `log` by the two generations there were; `flips` is when the view moved.
-    pub fn of(log: &Log, first: &Manifest, second: &Manifest, flips: &[Instant]) -> Self {
-        let (first_print, second_print) = (fingerprint(first), fingerprint(second));
+    /// Judges the passes in `log` by the generations there were: the first compose, the second, and the first
+    /// again as it came `back`; `flips` is when the view moved.
+    pub fn of(log: &Log, first: &Manifest, second: &Manifest, back: &Manifest, flips: &[Instant]) -> Self {
+        let (first_print, second_print, back_print) =
+            (fingerprint(first), fingerprint(second), fingerprint(back));
         let mut verdict = Self::default();
         for pass in &log.passes {
             verdict.packages += pass.packages;
@@ -46,6 +50,8 @@ impl Verdict {
                 verdict.first += 1;
             } else if pass.saw == second_print {
                 verdict.second += 1;
+            } else if pass.saw == back_print {
+                verdict.back += 1;
             } else {
                 verdict.mixed += 1;
                 if let Some(saw) = log.manifests.get(&pass.saw).filter(|_| verdict.evidence.is_empty()) {
@@ -58,7 +64,7 @@ impl Verdict {
 
     /// All passes.
     pub fn passes(&self) -> u64 {
-        self.first + self.second + self.mixed
+        self.first + self.second + self.back + self.mixed
     }
 }
 

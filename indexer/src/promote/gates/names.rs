@@ -11,7 +11,7 @@ pub(super) fn check(scene: &Scene<'_>) -> Result<Check, PromoteError> {
     walk(scene, Gate::Names, "1", &mut check, &mut |place, entries| {
         let wrong = entries.iter().filter_map(|entry| {
             let name = entry.name.as_str();
-            let reason = fault(name, place.path.is_empty())?;
+            let reason = fault(name)?;
             Some(format!("{}: {reason}", join(place.path, name)))
         });
         Ok(wrong.collect())
@@ -19,12 +19,12 @@ pub(super) fn check(scene: &Scene<'_>) -> Result<Check, PromoteError> {
     Ok(check)
 }
 
-fn fault(name: &str, at_top: bool) -> Option<&'static str> {
+fn fault(name: &str) -> Option<&'static str> {
     if name.contains(char::is_whitespace) {
         Some("contains white space")
     } else if name.starts_with('-') {
         Some("begins with -, as options do")
-    } else if at_top && name.starts_with(['#', ';']) {
+    } else if name.starts_with(['#', ';']) {
         Some("begins like a comment in a list of files")
     } else if name == ".~tmp~" || name.starts_with(".nfs") {
         Some("is a temporary name, which mirrors leave out")
