@@ -242,7 +242,7 @@ fn refuse(flip: &mut Flip) -> Result<(), PromoteError> {
 
 /// Commits the flip that `plan` makes of what `names` are now, all views in one transaction. `plan` is called
 /// again when one of them moved meanwhile. Returns the flip and the moves of the views that changed.
-pub fn commit<E: From<CatalogueError>>(
+pub fn commit<E: From<CatalogueError> + From<PromoteError>>(
     depot: &Depot,
     names: &[RefName],
     signer: &Signer,
