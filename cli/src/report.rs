@@ -322,9 +322,6 @@ impl From<RollbackError> for CommandError {
     fn from(error: RollbackError) -> Self {
         match error {
             RollbackError::Promote(error) => error.into(),
-            error @ RollbackError::Metadata { .. } => {
-                Self::new(Kind::No, error).hint("--raw brings it back as it was")
-            }
             error => Self::new(Kind::No, error),
         }
     }

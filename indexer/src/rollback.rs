@@ -51,14 +51,6 @@ pub enum RollbackError {
         /// The ref.
         name: RefName,
     },
-    /// A repomd.xml cannot be given new times.
-    #[error("{path}: cannot be given new times")]
-    Metadata {
-        /// The file.
-        path: String,
-        /// Why not.
-        source: RepodataError,
-    },
     /// A repomd.xml cannot be signed again.
     #[error("{path}: cannot be signed")]
     Sign {
@@ -92,7 +84,7 @@ pub struct Plan {
 }
 
 /// A repomd.xml that got new times.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Stamped {
     /// The file.
     pub path: String,
@@ -100,6 +92,8 @@ pub struct Stamped {
     pub time: i64,
     /// Whether it had a signature, which holds no longer, and none could be made.
     pub signature_dropped: bool,
+    /// Why it came back with its old times: nobody can read them.
+    pub unreadable: Option<RepodataError>,
 }
 
 /// Plans a rollback; changes nothing.
@@ -198,11 +192,16 @@ fn stamp(
     let mut stamped = Vec::new();
     for (path, withdrawn, withdrawn_mtime, blob) in found {
         let read = |blob| depot.store.read_blob(blob).map_err(PromoteError::from);
-        let bad = |source| RollbackError::Metadata { path: format!("{name}:{path}"), source };
         let newest_withdrawn =
             repomd::parse(&read(withdrawn)?[..]).ok().and_then(|old| newest(&old)).unwrap_or(0);
         let time = signer.now.max(newest_withdrawn.saturating_add(1)).max(withdrawn_mtime.saturating_add(1));
-        let document = restamp(&read(blob)?, time).map_err(bad)?;
+        let document = match restamp(&read(blob)?, time) {
+            Ok(document) => document,
+            Err(error) => {
+                stamped.push(Stamped { path, time, signature_dropped: false, unreadable: Some(error) });
+                continue;
+            }
+        };
         let at: TreePath = path.parse().unwrap_or_default();
         let signature_at: TreePath = format!("{path}.asc").parse().unwrap_or_default();
         let has_signature =
@@ -225,7 +224,7 @@ fn stamp(
             }
             None => {}
         }
-        stamped.push(Stamped { path, time, signature_dropped });
+        stamped.push(Stamped { path, time, signature_dropped, unreadable: None });
     }
     flip.put_back(stage);
     Ok(stamped)

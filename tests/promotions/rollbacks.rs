@@ -65,6 +65,20 @@ fn what_comes_back_is_newer_than_what_is_withdrawn() {
 }
 
 #[test]
+fn what_is_no_metadata_comes_back_as_it_was() {
+    let sandbox = Sandbox::with_config("");
+    for content in ["one", "two"] {
+        sandbox.write(&format!("tree/{REPOMD}"), content);
+        sandbox.ok(["import", "tree", "compose/9/one"]);
+        sandbox.ok(["promote", "compose/9/one", "production"]);
+    }
+    let ran = sandbox.run(["rollback", "production"]);
+    assert!(ran.code == 0 && ran.stderr.contains("comes back as it was: byte"), "{ran:?}");
+    assert_eq!(document(&sandbox, "production"), "one");
+    assert!(mtime(&sandbox, "production", REPOMD) > mtime(&sandbox, "production@{1}", REPOMD));
+}
+
+#[test]
 fn raw_is_byte_by_byte_and_warns() {
     let sandbox = withdrawn("");
     let ran = sandbox.run(["rollback", "production", "--raw"]);

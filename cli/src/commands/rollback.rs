@@ -61,6 +61,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         let text = "its signature holds no longer and was dropped; a sign hook would make another";
         context.output.note(format_args!("warning: {}:{}: {text}", plan.name, one.path));
     }
+    for (path, error) in stamped.iter().filter_map(|one| Some((&one.path, one.unreadable.as_ref()?))) {
+        context.output.note(format_args!("warning: {}:{path}: comes back as it was: {error}", plan.name));
+    }
     value["changed"] = update.is_some().into();
     value["stamped"] = stamped.iter().map(|one| one.path.as_str()).collect::<Vec<_>>().into();
     match update {
