@@ -113,14 +113,15 @@ impl Changes {
     }
 
     /// Finds out which files differ from those below without storing anything, and returns how many had to be
-    /// read. The content of a file whose size says already that it differs stays unread, so a tree made after
-    /// this is good for comparing and not for keeping.
-    pub fn compare(&mut self, recall: &dyn Recall) -> Result<u64, ImportError> {
+    /// read. With `only_below`, the content of a file whose size says already that it differs stays unread, so a
+    /// tree made after this is good for comparing with the tree below, and with no other.
+    pub fn compare(&mut self, recall: &dyn Recall, only_below: bool) -> Result<u64, ImportError> {
         let stamps: Vec<Stamp> = self.files.iter().map(|file| file.host.stamp).collect();
         let mut read = 0;
         for (index, recalled) in recall.recall(&stamps).into_iter().enumerate() {
             let file = &self.files[index];
-            let alike = file.below.is_some_and(|(_, size_bytes)| size_bytes == file.host.stamp.size_bytes);
+            let size_bytes = file.host.stamp.size_bytes;
+            let alike = !only_below || file.below.is_some_and(|(_, below_bytes)| below_bytes == size_bytes);
             let blob = match (recalled, file.host.same_as) {
                 (Some(blob), _) => blob,
                 (None, Some(first)) if !alike => self.files[first].host.blob.unwrap_or_else(|| unread(file)),

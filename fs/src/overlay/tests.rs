@@ -27,7 +27,7 @@ fn base(files: &[(&str, &str)]) -> (NodeMap, Dir) {
 /// The paths that an upper directory makes of a tree, files with the length of their content.
 fn seen(upper: &Path, driver: Driver, (nodes, dir): &(NodeMap, Dir)) -> Vec<String> {
     let mut changes = scan(upper, driver, nodes, *dir, Path::new("/w")).unwrap();
-    changes.compare(&()).unwrap();
+    changes.compare(&(), true).unwrap();
     let mut stage = Stage::new(nodes);
     let (top, _) = changes.apply(&mut stage).unwrap();
     let mut paths = Vec::new();
@@ -55,7 +55,7 @@ fn an_empty_upper_directory_changes_nothing() {
     let upper = tempfile::tempdir().unwrap();
     let base = base(&[("a/x", "1"), ("f", "2")]);
     let mut changes = scan(upper.path(), Driver::Fuse, &base.0, base.1, Path::new("/w")).unwrap();
-    assert_eq!((changes.files(), changes.compare(&()).unwrap()), (0, 0));
+    assert_eq!((changes.files(), changes.compare(&(), true).unwrap()), (0, 0));
     let mut stage = Stage::new(&base.0);
     assert_eq!(changes.apply(&mut stage).unwrap().0, base.1);
 }
@@ -172,7 +172,7 @@ fn only_files_that_might_be_equal_are_read_to_compare() {
     let files = [("longer", "1234"), ("other", "1234"), ("same", "1234")];
     let (nodes, dir) = base(&files);
     let mut changes = scan(upper.path(), Driver::Fuse, &nodes, dir, Path::new("/w")).unwrap();
-    assert_eq!((changes.files(), changes.compare(&()).unwrap()), (5, 2));
+    assert_eq!((changes.files(), changes.compare(&(), true).unwrap()), (5, 2));
     let content = |name: &str| {
         let found = changes.files.iter().find(|file| file.host.path == at(name)).unwrap();
         found.host.blob.unwrap()

@@ -73,7 +73,9 @@ pub fn status(
     let Some(mut changes) = read(workspace, &nodes, base)? else {
         return Ok(Status { summary: Summary::default(), top: false, files_read: 0 });
     };
-    let files_read = changes.compare(&depot.host_files()?).map_err(OverlayError::from)?;
+    // What was committed may have the same content where the tree below has another or none.
+    let only_below = workspace.record.committed.is_empty();
+    let files_read = changes.compare(&depot.host_files()?, only_below).map_err(OverlayError::from)?;
     let tree = apply(&changes, &nodes)?;
     let status = compare(&nodes, workspace, (base, mtime), &tree, visit)?;
     Ok(Status { files_read, ..status })
