@@ -12,6 +12,7 @@ use rustix::process::Pid;
 use crate::harness::{Ran, Sandbox, installed, ran};
 
 mod attributes;
+mod builders;
 mod damage;
 mod life;
 mod modes;

@@ -7,6 +7,7 @@ use super::*;
 
 mod life;
 mod programs;
+mod random;
 mod users;
 
 /// A workspace that is gone at the end of the test, however that ends.
@@ -82,7 +83,7 @@ pub fn can_work() -> bool {
 
 /// Everything below a directory: kinds, modes, sizes, link targets, with times if wanted, and contents by their checksums.
 #[track_caller]
-fn contents(dir: &Path, times: bool) -> String {
+pub fn contents(dir: &Path, times: bool) -> String {
     let time = if times { " %Ts" } else { "" };
     let script = format!(
         r"find . -mindepth 1 -type d -printf '%P %y %m{time}\n' -o -mindepth 1 -type l -printf '%P %y %l{time}\n' \
@@ -93,7 +94,7 @@ fn contents(dir: &Path, times: bool) -> String {
 }
 
 /// A store with a small release of real packages in the ref `staging`, with metadata where `createrepo_c` is installed.
-fn release() -> Sandbox {
+pub fn release() -> Sandbox {
     let sandbox = Sandbox::with_store();
     let os = sandbox.path("source/BaseOS/x86_64/os");
     for (name, version) in [("bash", "5.1"), ("zlib", "1.2"), ("acl", "2.3"), ("vim", "9.0")] {

@@ -33,7 +33,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let dir = mounts::resolve(&args.dir)?;
     let shown = args.dir.display();
     if !mounts::find(&dir)?.is_some_and(|mount| mount.is_cfs()) {
-        return Err(CommandError::new(Kind::Failed, format!("{shown}: is not a cfs mount")));
+        let error = CommandError::new(Kind::Failed, format!("{shown}: is not a cfs mount"));
+        let workspace = cfs_fs::overlay::is_attached(&dir)?;
+        return Err(if workspace { error.hint("`cfs work close` unmounts a workspace") } else { error });
     }
     let daemon = daemon(&dir);
     mounts::unmount(&dir, args.lazy).map_err(|error| {

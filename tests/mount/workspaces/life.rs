@@ -213,6 +213,34 @@ fn a_commit_that_is_killed_loses_nothing() {
 }
 
 #[test]
+fn an_open_that_is_killed_can_be_made_again_or_discarded() {
+    if !can_work() {
+        return;
+    }
+    let sandbox = release();
+    fs::create_dir(sandbox.path("work")).unwrap();
+    for (number, delay_ms) in [0, 4, 8, 12, 16, 24, 32, 48, 64, 96].into_iter().enumerate() {
+        let work = Work { sandbox: &sandbox, dir: sandbox.path("work"), name: "work".into() };
+        let mut open = sandbox.cfs();
+        open.args(["work", "open", "staging", "work"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = open.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if number % 2 == 0 {
+            sandbox.ok(["work", "open", "staging", "work"]);
+            assert_eq!(work.status(), (0, Vec::new()));
+            sh_ok(&work.dir, "echo more >> CHECKSUM; mv isos images");
+            assert_eq!(work.status().0, 1);
+            sandbox.ok(["work", "discard", "work"]);
+        }
+        drop(work);
+        assert_eq!(sandbox.ok(["work", "list"]), "");
+        assert!(fs::read_dir(sandbox.path("work")).unwrap().next().is_none());
+    }
+}
+
+#[test]
 fn changes_can_be_kept_elsewhere() {
     if !can_work() {
         return;

@@ -225,6 +225,26 @@ fn equal_files_are_changed_one_by_one() {
 }
 
 #[test]
+fn very_long_paths_are_not_linked() {
+    if !can_work() {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    let long = ["long".repeat(25).as_str(); 3].join("/");
+    import(&sandbox, "source", "staging", &[(&format!("{long}/file"), "content")]);
+    let work = open(&sandbox, "staging", "work", &[]);
+    says(
+        "A file whose path in the snapshot is longer than 255 bytes cannot be linked in a workspace of the kernel (EXDEV, as between \
+         two file systems); a directory of such a path is copied by mv.",
+    );
+    let error = fs::hard_link(work.path(&long).join("file"), work.path("link")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::XDEV.raw_os_error()));
+    sh_ok(&work.dir, &format!("mv {long}/file short; mv {long} moved; mv short moved/back"));
+    work.commit("staging");
+    assert_eq!(sandbox.ok(["cat", "staging:moved/back"]), "content");
+}
+
+#[test]
 fn attributes_of_the_snapshot_stay_with_files_that_are_made_from_it() {
     if !can_work() || !installed("getfattr") {
         return;

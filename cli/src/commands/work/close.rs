@@ -14,7 +14,7 @@ pub struct Args {
     #[command(flatten)]
     place: Place,
 
-    /// Unmount even when somebody is inside.
+    /// Unmount even when somebody is inside, who must be gone before it is opened again.
     #[arg(long)]
     lazy: bool,
 }

@@ -26,8 +26,9 @@ pub(super) fn mount(
     context: &Context<'_>,
 ) -> Result<(), CommandError> {
     let dir = workspace.record.dir.clone();
-    // What is mounted is of no use: the overlay, or what is below it, is dead.
-    unmount(workspace, true, context)?;
+    // What is mounted is of no use: the overlay, or what is below it, is dead. But who is still inside could write,
+    // and two overlays must not share an upper directory.
+    unmount(workspace, false, context)?;
     let mut entries = fs::read_dir(&dir).map_err(|error| CommandError::io("list", &dir, error))?;
     if entries.next().is_some() {
         let error = CommandError::new(Kind::Failed, format!("{}: is not empty", dir.display()));
@@ -36,7 +37,12 @@ pub(super) fn mount(
     let layers = workspace.layers();
     overlay::prepare(&layers, workspace.base(depot)?.1)?;
     // An overlay takes what has one inode for one file.
-    cfs(context, &["mount", "--no-hardlinks"], &workspace.lower_mount())?;
+    let lower = workspace.lower_mount();
+    let below = cfs(context, &["mount", "--no-hardlinks"], &lower);
+    // One that was killed on the way may have brought it about.
+    if below.is_err() && !super::is_served(&lower)? {
+        return below;
+    }
     let mounted = match wanted.or(workspace.record.driver) {
         Some(driver) => attach(workspace, driver),
         None => attach(workspace, Driver::Kernel).or_else(|refusal| {

@@ -86,6 +86,17 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         return Err(error);
     }
     let record = &workspace.record;
+    if let Ok((now, _)) = depot.catalogue.resolve(&args.source.revision)
+        && now != record.snapshot
+    {
+        let text = format!(
+            "{} is {} now; the workspace stays on {}",
+            args.source.revision,
+            now.short(),
+            record.snapshot.short()
+        );
+        context.output.note(text);
+    }
     let how = match (already, workspace.is_new) {
         (true, _) => "is open already",
         (false, true) => "opened",
