@@ -117,7 +117,7 @@ pub struct Workspace {
     pub record: Record,
     /// Whether [`Workspace::open`] made it just now.
     pub is_new: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Workspace {
@@ -125,7 +125,7 @@ impl Workspace {
     pub fn find(depot: &Depot, dir: &Path) -> Result<Self, WorkspaceError> {
         let (home, lock) = claim(depot, dir)?;
         match Record::load(&home.join(RECORD))? {
-            Some(record) if record.dir == dir => Ok(Self { home, record, is_new: false, _lock: lock }),
+            Some(record) if record.dir == dir => Ok(Self { home, record, is_new: false, lock }),
             _ => Err(WorkspaceError::NotAWorkspace { dir: dir.to_owned() }),
         }
     }
@@ -146,7 +146,7 @@ impl Workspace {
                     .resolve(&source.revision)
                     .is_ok_and(|(id, _)| id == record.snapshot && source.path == record.source.path);
             if same && record.dir == dir {
-                let workspace = Self { home, record, is_new: false, _lock: lock };
+                let workspace = Self { home, record, is_new: false, lock };
                 workspace.make_dirs()?;
                 return Ok(workspace);
             }
@@ -165,7 +165,7 @@ impl Workspace {
         let source = source.clone();
         let record =
             Record { dir, source, snapshot, scratch, driver: None, committed: Vec::new(), committing: None };
-        let workspace = Self { home, record, is_new: true, _lock: lock };
+        let workspace = Self { home, record, is_new: true, lock };
         fs::create_dir_all(&workspace.home).map_err(io_error("create", &workspace.home))?;
         workspace.save()?;
         workspace.make_dirs()?;
@@ -211,6 +211,11 @@ impl Workspace {
             Some(Item { mtime, kind: Kind::Dir(dir) }) => Ok((dir, mtime)),
             _ => Err(lost("the directory").into()),
         }
+    }
+
+    /// Another handle of the lock: whoever holds it keeps the workspace to himself, also after this process.
+    pub fn lock(&self) -> Result<File, WorkspaceError> {
+        self.lock.try_clone().map_err(io_error("hold the lock of", &self.home))
     }
 
     /// Remembers whose overlay it is, since that decides how its changes are read.

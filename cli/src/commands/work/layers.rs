@@ -38,7 +38,7 @@ pub(super) fn mount(
     overlay::prepare(&layers, workspace.base(depot)?.1)?;
     // An overlay takes what has one inode for one file.
     let lower = workspace.lower_mount();
-    let below = cfs(context, &["mount", "--no-hardlinks"], &lower);
+    let below = cfs(context, workspace, &["mount", "--no-hardlinks"], &lower);
     // One that was killed on the way may have brought it about.
     if below.is_err() && !super::is_served(&lower)? {
         return below;
@@ -106,7 +106,7 @@ pub(super) fn unmount(workspace: &Workspace, lazy: bool, context: &Context<'_>) 
         let mut tries = if workspace.record.driver == Some(Driver::Fuse) { TRIES } else { 1 };
         loop {
             tries -= 1;
-            match cfs(context, flags, &lower) {
+            match cfs(context, workspace, flags, &lower) {
                 // Unmounted, fuse-overlayfs still has files open for a moment.
                 Err(_) if tries > 0 => std::thread::sleep(PAUSE),
                 done => return done,
@@ -116,14 +116,16 @@ pub(super) fn unmount(workspace: &Workspace, lazy: bool, context: &Context<'_>) 
     Ok(())
 }
 
-/// Runs this program with another verb.
-fn cfs(context: &Context<'_>, verb: &[&str], dir: &Path) -> Result<(), CommandError> {
+/// Runs this program with another verb. Its standard input is the workspace's lock, so that whoever comes next
+/// waits for its end even if this process is killed.
+fn cfs(context: &Context<'_>, workspace: &Workspace, verb: &[&str], dir: &Path) -> Result<(), CommandError> {
     let program = std::env::current_exe().map_err(|error| CommandError::io("find", "cfs".as_ref(), error))?;
     let mut command = Command::new(&program);
     command.arg("--store").arg(&context.settings.store).arg("--quiet");
     if let Some(config) = &context.settings.config {
         command.arg("--config").arg(config);
     }
+    command.stdin(workspace.lock()?);
     let output = command.args(verb).arg("--").arg(dir).output();
     let output = output.map_err(|error| CommandError::io("run", &program, error))?;
     if output.status.success() {
