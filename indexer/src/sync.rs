@@ -1,11 +1,9 @@
 //! `sync`: a yum/dnf repository becomes a path of a new snapshot of a ref.
 //!
-//! The order is: metadata list, its signature, metadata files, packages, signatures of packages, tree, one
-//! commit. Always true: the ref moves only when every file that the metadata names is in the store with the
+//! [`harvest`] gathers the files of repositories, [`sync`] makes one of them a tree and commits it. Always true: the ref moves only when every file that the metadata names is in the store with the
 //! declared size and checksum; what was downloaded before a failure is kept and not downloaded again; nothing
 //! is taken from the upstream into a path of this host.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::ControlFlow;
 
@@ -14,7 +12,7 @@ use cfs_fs::name::TreePath;
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::{Item, Kind, NodeError, Sums, resolve};
 
-use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Upstream};
+use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
 use crate::checksum::Algorithm;
 use crate::depot::{Depot, place};
 use crate::openpgp::{Fingerprint, Keyring, SignatureError};
@@ -25,15 +23,17 @@ pub mod address;
 mod documents;
 pub mod fetch;
 mod gather;
+mod harvest;
 mod partial;
 mod plan;
+mod repository;
 mod tree;
 mod verify;
 
+pub use harvest::{Gathered, Harvest, harvest};
+
 use address::Address;
-use documents::Documents;
-use fetch::{FetchError, Fetcher};
-use gather::Gathering;
+use fetch::FetchError;
 
 /// How a sync goes about it.
 #[derive(Debug, Clone)]
@@ -69,6 +69,9 @@ pub struct Request {
     pub address: Address,
     /// The path that becomes it.
     pub target: RefPath,
+    /// Where much the same may stand when the target does not exist: what an earlier sync of the same
+    /// repository made.
+    pub like: Option<RefPath>,
     /// The keys that must have signed the metadata and every package; `None` demands no signatures.
     pub keys: Option<Keyring>,
     /// Why, in the user's words.
@@ -287,64 +290,25 @@ fn attempt(
     progress: &mut OnProgress<'_>,
 ) -> Result<Report, SyncError> {
     // A symbolic ref cannot be synced into: say so before hours of downloading.
-    let current = depot.catalogue.current(&request.target.name)?;
-    let old = item_at(depot, current.as_ref(), &request.target.path)?;
-    let fetcher = Fetcher::new(request.options.fetch.clone()).map_err(SyncError::Start)?;
-    let documents = Documents::fetch(&fetcher, request)?;
-    let last = last_sync(depot, request, old.as_ref())?;
-    if let (Some(last), Some(old)) = (&last, &old)
-        && last.repomd == documents.repomd_blob()
-        && documents.are_in(depot, old)?
-    {
-        return Ok(Report::of_nothing(old));
-    }
-    let key = documents.check_signature(request, signer.now)?;
-    let repomd = documents.parse(request)?;
-
-    let mut gathering = Gathering::new(depot, request, &fetcher, old.as_ref());
-    let time = documents.time(&repomd, depot, old.as_ref(), signer.now)?;
-    let metadata = plan::metadata(request, &repomd, time)?;
-    gathering.gather(Phase::Metadata, &metadata, progress)?;
-    let packages = gathering.list_packages(&repomd, time)?;
-    plan::check_paths(request, metadata.iter().chain(&packages))?;
-    gathering.gather(Phase::Packages, &packages, progress)?;
-    gathering.check_failures()?;
-    if let Some(keys) = &request.keys {
-        let trusted = last.as_ref().and(old.as_ref());
-        let check = verify::Check { keys, trusted, metadata_signed: key.is_some(), now: signer.now };
-        verify::packages(&gathering, &check, &packages, progress)?;
-    }
-    let mut items = documents.publish(depot, time)?;
-    for wanted in metadata.iter().chain(&packages) {
-        items.push((wanted.path.clone(), gathering.item(wanted)?));
-    }
-    let (tree, update) = commit(depot, request, signer, &documents, &items)?;
+    depot.catalogue.current(&request.target.name)?;
+    let harvest = harvest(depot, std::slice::from_ref(request), signer.now, progress)?;
+    let lost = || CatalogueError::Damaged { what: "nothing came of the only repository".into() };
+    let gathered = harvest.repositories.into_iter().next().ok_or_else(lost)??;
+    let (tree, update) = match gathered.unchanged() {
+        Some(tree) => (tree.clone(), None),
+        None => commit(depot, request, signer, &gathered)?,
+    };
+    gathered.record(depot, request, &tree, signer.now)?;
     let sums = sums(&tree);
     Ok(Report {
-        packages: Some(packages.len() as u64),
+        packages: gathered.packages,
         files: sums.files,
         bytes: sums.bytes,
-        fetched_files: gathering.fetched_files,
-        fetched_bytes: gathering.fetched_bytes,
-        key,
+        fetched_files: harvest.fetched_files,
+        fetched_bytes: harvest.fetched_bytes,
+        key: gathered.key,
         update,
     })
-}
-
-impl Report {
-    /// Nothing had changed; the repository is `old`.
-    fn of_nothing(old: &Item) -> Self {
-        let sums = sums(old);
-        Self {
-            packages: None,
-            files: sums.files,
-            bytes: sums.bytes,
-            fetched_files: 0,
-            fetched_bytes: 0,
-            key: None,
-            update: None,
-        }
-    }
 }
 
 fn sums(tree: &Item) -> Sums {
@@ -360,13 +324,6 @@ fn item_at(depot: &Depot, current: Option<&Current>, path: &TreePath) -> Result<
     Ok(resolve(&depot.catalogue, &current.snapshot.root_item(), path)?)
 }
 
-/// The last complete sync of the target, if its outcome still stands there and no less was demanded of it.
-fn last_sync(depot: &Depot, request: &Request, old: Option<&Item>) -> Result<Option<Upstream>, SyncError> {
-    let Some(Item { kind: Kind::Dir(dir), .. }) = old else { return Ok(None) };
-    let last = depot.catalogue.upstream(&request.target)?;
-    Ok(last.filter(|last| last.tree == dir.id && last.policy == policy(request)))
-}
-
 /// What a request demands of a repository, as it is recorded.
 fn policy(request: &Request) -> String {
     let Options { weak_checksums, unsigned_metadata, .. } = request.options;
@@ -376,44 +333,31 @@ fn policy(request: &Request) -> String {
     format!("1 weak={weak_checksums} unsigned={unsigned_metadata} keys={}", names.join(","))
 }
 
-/// Builds the tree and moves the ref to it, unless it is there already; records the sync as complete.
+/// Builds the tree and moves the ref to it, unless it is there already.
 fn commit(
     depot: &Depot,
     request: &Request,
     signer: &Signer,
-    documents: &Documents,
-    items: &[(TreePath, Item)],
+    gathered: &Gathered,
 ) -> Result<(Item, Option<RefUpdate>), SyncError> {
     let mut built = None;
     let update = depot.catalogue.update_ref(&depot.store, &request.target.name, signer, |current| {
         let old = item_at(depot, current, &request.target.path)?;
-        let (tree, nodes) = tree::build(depot, old.as_ref(), items)?;
+        let (tree, nodes) = gathered.tree(depot, old.as_ref())?;
         let placed = place(&depot.catalogue, current, &request.target.path, &tree, nodes, signer.now)?;
         built = Some(tree);
+        let repomd = gathered.repomd().map(|repomd| ("sync.repomd".into(), repomd.to_string()));
+        let url = ("sync.url".into(), request.address.to_string());
         Ok::<_, SyncError>(placed.map(|(root, nodes)| Draft {
             root,
             nodes,
             parents: Vec::new(),
             access: None,
-            meta: BTreeMap::from([
-                ("sync.url".into(), request.address.to_string()),
-                ("sync.repomd".into(), documents.repomd_blob().to_string()),
-            ]),
+            meta: [Some(url), repomd].into_iter().flatten().collect(),
             message: request.message.clone(),
             reason: format!("sync {}", request.address),
         }))
     })?;
-    let Some(tree @ Item { kind: Kind::Dir(dir), .. }) = built else {
-        let what = format!("the tree of {} is no directory", request.address);
-        return Err(CatalogueError::Damaged { what }.into());
-    };
-    let upstream = Upstream {
-        url: request.address.to_string(),
-        repomd: documents.repomd_blob(),
-        tree: dir.id,
-        policy: policy(request),
-        synced: signer.now,
-    };
-    depot.catalogue.record_upstream(&request.target, &upstream)?;
-    Ok((tree, update))
+    let lost = || CatalogueError::Damaged { what: format!("no tree was made of {}", request.address) };
+    Ok((built.ok_or_else(lost)?, update))
 }

@@ -148,7 +148,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         package_cap_bytes: args.package_cap.0,
     };
     let (target, message) = (args.target.clone(), args.message.clone());
-    Ok(Request { address, target, keys: keyring(&args.gpgkey)?, message, options })
+    Ok(Request { address, target, like: None, keys: keyring(&args.gpgkey)?, message, options })
 }
 
 /// The keys of all files; `None` when none were named.

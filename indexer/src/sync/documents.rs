@@ -125,12 +125,13 @@ impl Documents {
         Ok(before.map_or(now, |(_, mtime)| mtime))
     }
 
-    /// Stores the documents; returns where they stand. One whose time is not known gets `time`.
-    pub(super) fn publish(&self, depot: &Depot, time: i64) -> Result<Vec<(TreePath, Item)>, SyncError> {
-        let lease = Lease::take(&depot.store)?;
-        // They become live with the commit that names them.
-        let record = Box::new(|_: Vec<Ready<()>>| Ok(()));
-        let mut publisher = Publisher::new(&depot.store, record)?;
+    /// Hands the documents to `publisher`; returns where they stand. One whose time is not known gets `time`.
+    pub(super) fn publish(
+        &self,
+        lease: &Lease,
+        publisher: &mut Publisher<'_, ()>,
+        time: i64,
+    ) -> Result<Vec<(TreePath, Item)>, StoreError> {
         let mut items = Vec::new();
         for (text, document) in self.all() {
             let Some(document) = document else { continue };
@@ -145,7 +146,6 @@ impl Documents {
             let kind = Kind::File { blob, size_bytes, executable: false };
             items.push((path(text), Item { mtime: document.modified.unwrap_or(time), kind }));
         }
-        publisher.finish()?;
         Ok(items)
     }
 }

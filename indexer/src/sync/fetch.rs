@@ -58,9 +58,20 @@ impl Default for Options {
     }
 }
 
+/// A repository that files are downloaded from.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Where it is.
+    pub(super) address: Address,
+    /// Where its unfinished downloads are.
+    pub(super) partials: PartialDir,
+}
+
 /// A file to be downloaded.
 #[derive(Debug, Clone)]
 pub(super) struct Order {
+    /// The number of its source.
+    pub(super) source: usize,
     /// Where it is below the repository's base.
     pub(super) path: TreePath,
     /// What its bytes must hash to.
@@ -209,14 +220,12 @@ pub(super) struct Fetcher {
 struct Shared {
     client: reqwest::Client,
     options: Options,
-    address: Address,
-    partials: PartialDir,
+    /// With how many orders of each were given up one after the other because the server failed.
+    sources: Vec<(Source, AtomicUsize)>,
     orders: Vec<Order>,
     /// The next order to be taken.
     next: AtomicUsize,
     received_bytes: AtomicU64,
-    /// Orders given up one after the other because the server failed.
-    failures: AtomicUsize,
 }
 
 impl Fetcher {
@@ -257,23 +266,20 @@ impl Fetcher {
     }
 
     /// Downloads all `orders`, several at once, and tells `on` what happens, on this thread. Returns the
-    /// directory of unfinished downloads when every order is done, or as soon as `on` breaks.
+    /// sources when every order is done, or as soon as `on` breaks.
     pub(super) fn files(
         &self,
-        address: &Address,
-        partials: PartialDir,
+        sources: Vec<Source>,
         orders: Vec<Order>,
         on: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Option<PartialDir> {
+    ) -> Vec<Source> {
         let shared = Arc::new(Shared {
             client: self.client.clone(),
             options: self.options.clone(),
-            address: address.clone(),
-            partials,
+            sources: sources.into_iter().map(|source| (source, AtomicUsize::new(0))).collect(),
             orders,
             next: AtomicUsize::new(0),
             received_bytes: AtomicU64::new(0),
-            failures: AtomicUsize::new(0),
         });
         self.runtime.block_on(async {
             let jobs = self.options.jobs.max(1).min(shared.orders.len());
@@ -296,7 +302,8 @@ impl Fetcher {
             }
             workers.shutdown().await;
         });
-        Arc::into_inner(shared).map(|shared| shared.partials)
+        let sources = Arc::into_inner(shared).map(|shared| shared.sources).unwrap_or_default();
+        sources.into_iter().map(|(source, _)| source).collect()
     }
 }
 
@@ -305,13 +312,14 @@ async fn work(shared: Arc<Shared>, done: mpsc::Sender<(usize, Result<Arrived, Fe
     loop {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let Some(order) = shared.orders.get(number) else { return };
+        let (source, failures) = &shared.sources[order.source];
         // As many failures in a row as there are downloads at once: the server is not there.
-        let hopeless = shared.failures.load(Ordering::Relaxed) >= shared.options.jobs.max(4);
-        let result = if hopeless { Err(FetchError::NotTried) } else { shared.download(order).await };
+        let hopeless = failures.load(Ordering::Relaxed) >= shared.options.jobs.max(4);
+        let result = if hopeless { Err(FetchError::NotTried) } else { shared.download(source, order).await };
         match &result {
-            Ok(_) => shared.failures.store(0, Ordering::Relaxed),
+            Ok(_) => failures.store(0, Ordering::Relaxed),
             Err(FetchError::Exhausted { .. } | FetchError::Store(_)) => {
-                shared.failures.fetch_add(1, Ordering::Relaxed);
+                failures.fetch_add(1, Ordering::Relaxed);
             }
             Err(_) => {}
         }
@@ -322,12 +330,12 @@ async fn work(shared: Arc<Shared>, done: mpsc::Sender<(usize, Result<Arrived, Fe
 }
 
 impl Shared {
-    async fn download(&self, order: &Order) -> Result<Arrived, FetchError> {
-        let mut partial = self.partials.open(&order.checksum)?;
+    async fn download(&self, source: &Source, order: &Order) -> Result<Arrived, FetchError> {
+        let mut partial = source.partials.open(&order.checksum)?;
         let mut from_before = partial.size_bytes() > 0;
         loop {
             if !complete(&partial, order) {
-                self.fill(order, &mut partial).await?;
+                self.fill(source, order, &mut partial).await?;
             }
             let hashed = partial.hashed();
             let right = hashed.checksum == order.checksum;
@@ -351,9 +359,9 @@ impl Shared {
     }
 
     /// Gets what is missing.
-    async fn fill(&self, order: &Order, partial: &mut Partial) -> Result<(), FetchError> {
-        let Some(url) = self.address.url_of(&order.path) else {
-            let Address::Dir(dir) = &self.address else { return Err(FetchError::NotTried) };
+    async fn fill(&self, source: &Source, order: &Order, partial: &mut Partial) -> Result<(), FetchError> {
+        let Some(url) = source.address.url_of(&order.path) else {
+            let Address::Dir(dir) = &source.address else { return Err(FetchError::NotTried) };
             return directory::copy(&dir.join(order.path.as_str()), order, partial, &self.received_bytes);
         };
         let mut attempt = 1;

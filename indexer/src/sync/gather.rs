@@ -1,40 +1,49 @@
-//! Bringing the files of a plan into the store, from wherever they are had cheapest.
+//! Bringing files into the store, from wherever they are had cheapest.
 //!
-//! In this order: a file whose checksum the catalogue knows is there already; one that the old tree has at
-//! the same path with the same size is hashed; the rest is downloaded. Always true: a failure leaves what was
-//! gathered in the store and recorded, so that the next run finds it.
+//! In this order: a file whose checksum the catalogue knows is there already; one that an old tree has at the
+//! same path with the same size is hashed; the rest is downloaded, each distinct file once, from the next
+//! upstream that has it when the first one fails. Always true: a failure leaves what was gathered in the store
+//! and recorded, so that the next run finds it.
 
-use std::collections::{HashMap, HashSet};
-use std::io::{BufReader, Read};
-use std::ops::ControlFlow;
+use std::collections::HashMap;
+use std::io::Read;
 
 use cfs_fs::digest::BlobId;
 use cfs_fs::store::StoreError;
 use cfs_fs::store::publish::{Publisher, Ready};
 use cfs_fs::tree::{Item, Kind, resolve};
 
-use super::fetch::{Event, Fetcher, Order};
+use super::address::Address;
+use super::fetch::{Event, Fetcher, Order, Source};
+use super::harvest::go_on;
 use super::partial::PartialDir;
-use super::plan::{self, Wanted};
-use super::{Failure, OnProgress, Phase, Progress, Request, SyncError, documents, reason};
+use super::plan::Wanted;
+use super::{Failure, OnProgress, Phase, Progress, Request, SyncError, reason};
 use crate::catalogue::CatalogueError;
 use crate::checksum::{Checksum, Hasher};
 use crate::depot::Depot;
-use crate::repodata::primary::Packages;
-use crate::repodata::repomd::Repomd;
-use crate::repodata::{RepodataError, compression};
 use crate::spread::spread;
+
+/// A file that a repository wants.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece<'r> {
+    pub(super) request: &'r Request,
+    /// A tree that may have it at the same path.
+    pub(super) old: Option<&'r Item>,
+    pub(super) wanted: &'r Wanted,
+}
+
+/// Everybody who wants a file of one checksum.
+type Wanters<'r> = Vec<Piece<'r>>;
 
 /// What has been gathered so far.
 #[derive(Debug)]
 pub(super) struct Gathering<'a> {
     pub(super) depot: &'a Depot,
-    pub(super) request: &'a Request,
     fetcher: &'a Fetcher,
-    /// What stands at the target now.
-    old: Option<&'a Item>,
     blobs: HashMap<Checksum, (BlobId, u64)>,
-    failures: Vec<Failure>,
+    /// Why files could not be had.
+    failures: HashMap<Checksum, String>,
     /// Files that were downloaded.
     pub(super) fetched_files: u64,
     /// Bytes that were received for them.
@@ -43,55 +52,73 @@ pub(super) struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     /// Nothing yet.
-    pub(super) fn new(
-        depot: &'a Depot,
-        request: &'a Request,
-        fetcher: &'a Fetcher,
-        old: Option<&'a Item>,
-    ) -> Self {
-        let (blobs, failures) = (HashMap::new(), Vec::new());
-        Self { depot, request, fetcher, old, blobs, failures, fetched_files: 0, fetched_bytes: 0 }
+    pub(super) fn new(depot: &'a Depot, fetcher: &'a Fetcher) -> Self {
+        let (blobs, failures) = (HashMap::new(), HashMap::new());
+        Self { depot, fetcher, blobs, failures, fetched_files: 0, fetched_bytes: 0 }
     }
 
-    /// The blob of a gathered file.
-    pub(super) fn blob(&self, wanted: &Wanted) -> Option<(BlobId, u64)> {
-        self.blobs.get(&wanted.checksum).copied()
+    /// The blob of a gathered file, and its size.
+    pub(super) fn blob_of(&self, checksum: &Checksum) -> Option<(BlobId, u64)> {
+        self.blobs.get(checksum).copied()
     }
 
     /// A gathered file as it stands in a tree.
     pub(super) fn item(&self, wanted: &Wanted) -> Result<Item, SyncError> {
         let lost = || CatalogueError::Damaged { what: format!("{} was not gathered", wanted.path) };
-        let (blob, size_bytes) = self.blob(wanted).ok_or_else(lost)?;
+        let (blob, size_bytes) = self.blob_of(&wanted.checksum).ok_or_else(lost)?;
         Ok(Item { mtime: wanted.mtime, kind: Kind::File { blob, size_bytes, executable: false } })
     }
 
-    /// Fails when files failed.
-    pub(super) fn check_failures(&mut self) -> Result<(), SyncError> {
-        if self.failures.is_empty() {
-            return Ok(());
-        }
-        let mut failures = std::mem::take(&mut self.failures);
+    /// Fails when files of a repository could not be had.
+    pub(super) fn check<'w>(
+        &self,
+        request: &Request,
+        files: impl Iterator<Item = &'w Wanted>,
+    ) -> Result<(), SyncError> {
+        let missing = files.filter(|wanted| !self.blobs.contains_key(&wanted.checksum));
+        let failure = |wanted: &Wanted| Failure {
+            url: request.address.describe(&wanted.path),
+            reason: self.failures.get(&wanted.checksum).cloned().unwrap_or_else(|| "was not tried".into()),
+        };
+        let mut failures: Vec<Failure> = missing.map(failure).collect();
         failures.sort_unstable_by(|a, b| a.url.cmp(&b.url));
-        Err(SyncError::Failed { address: self.request.address.to_string(), failures })
+        let address = request.address.to_string();
+        if failures.is_empty() { Ok(()) } else { Err(SyncError::Failed { address, failures }) }
     }
 
-    /// Gathers `wanted`. Files that cannot be had are kept in mind for [`Gathering::check_failures`].
+    /// Gathers all `pieces`. Files that cannot be had are kept in mind for [`Gathering::check`].
     pub(super) fn gather(
         &mut self,
         phase: Phase,
-        wanted: &[Wanted],
+        pieces: &[Piece<'_>],
         progress: &mut OnProgress<'_>,
     ) -> Result<(), SyncError> {
-        let mut missing: Vec<&Wanted> = Vec::new();
-        let mut seen = HashSet::new();
-        for wanted in wanted {
-            if seen.insert(wanted.checksum) && !self.find_known(wanted)? {
-                missing.push(wanted);
+        let mut missing: Vec<Wanters<'_>> = Vec::new();
+        let mut numbers: HashMap<Checksum, Option<usize>> = HashMap::new();
+        for piece in pieces {
+            let checksum = piece.wanted.checksum;
+            match numbers.get(&checksum) {
+                Some(None) => {}
+                Some(Some(number)) => missing[*number].push(*piece),
+                None if self.find_known(piece.wanted)? => drop(numbers.insert(checksum, None)),
+                None => {
+                    numbers.insert(checksum, Some(missing.len()));
+                    missing.push(vec![*piece]);
+                }
             }
         }
         self.hash_old(&missing, progress)?;
-        missing.retain(|wanted| !self.blobs.contains_key(&wanted.checksum));
-        if missing.is_empty() { Ok(()) } else { self.fetch(phase, missing, progress) }
+        for attempt in 0.. {
+            missing.retain(|wanters| {
+                attempt < wanters.len() && !self.blobs.contains_key(&wanters[0].wanted.checksum)
+            });
+            if missing.is_empty() {
+                break;
+            }
+            let pieces: Vec<Piece<'_>> = missing.iter().map(|wanters| wanters[attempt]).collect();
+            self.fetch(phase, pieces, progress)?;
+        }
+        Ok(())
     }
 
     /// Looks for a file in the catalogue. A checksum that can be forged finds nothing.
@@ -111,11 +138,11 @@ impl<'a> Gathering<'a> {
         Ok(found.is_some())
     }
 
-    /// Hashes what the old tree has at the path of a wanted file with its size: an imported tree, say.
-    fn hash_old(&mut self, missing: &[&Wanted], progress: &mut OnProgress<'_>) -> Result<(), SyncError> {
-        let Some(old) = self.old else { return Ok(()) };
+    /// Hashes what an old tree has at the path of a wanted file with its size: an imported tree, say.
+    fn hash_old(&mut self, missing: &[Wanters<'_>], progress: &mut OnProgress<'_>) -> Result<(), SyncError> {
         let mut candidates = Vec::new();
-        for wanted in missing.iter().filter(|wanted| wanted.checksum.algorithm().is_strong()) {
+        for Piece { old, wanted, .. } in missing.iter().flatten() {
+            let Some(old) = old.filter(|_| wanted.checksum.algorithm().is_strong()) else { continue };
             let found = resolve(&self.depot.catalogue, old, &wanted.path)?;
             if let Some(Item { kind: Kind::File { blob, size_bytes, .. }, .. }) = found
                 && Some(size_bytes) == wanted.size_bytes
@@ -141,14 +168,14 @@ impl<'a> Gathering<'a> {
             state.files_done += 1;
             state.bytes_done += candidates[number].2;
             stopped = progress(&state).is_break();
-            if stopped || failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            go_on(stopped || failed.is_some())
         });
         let rows = same.iter().map(|(checksum, blob, size)| (*blob, *size, std::slice::from_ref(checksum)));
         self.depot.catalogue.record_blobs(rows)?;
         self.blobs.extend(same.iter().map(|(checksum, blob, size)| (*checksum, (*blob, *size))));
         match failed {
             Some(error) => Err(error.into()),
-            None if stopped => Err(self.stopped()),
+            None if stopped => Err(stopped_at(missing.iter().flatten())),
             None => Ok(()),
         }
     }
@@ -176,28 +203,32 @@ impl<'a> Gathering<'a> {
         Ok(found.checksum == *checksum && found.blob == blob)
     }
 
-    /// Downloads what is missing.
+    /// Downloads `pieces`, which have different checksums.
     fn fetch(
         &mut self,
         phase: Phase,
-        mut missing: Vec<&Wanted>,
+        mut pieces: Vec<Piece<'_>>,
         progress: &mut OnProgress<'_>,
     ) -> Result<(), SyncError> {
-        let (depot, request) = (self.depot, self.request);
+        let depot = self.depot;
         let nothing = Progress { phase: Phase::Waiting, files: 0, files_done: 0, bytes: 0, bytes_done: 0 };
-        let mut wait = || {
+        let sources = lock_sources(depot, &pieces, &mut || {
             // It cannot be stopped while it waits in the kernel.
             let _ = progress(&nothing);
-        };
-        let partials = PartialDir::lock(&depot.store, &request.address, &mut wait)?;
-        // Whoever held the lock may have brought some.
-        let mut still = Vec::new();
-        for wanted in missing.drain(..) {
-            if !self.find_known(wanted)? {
-                still.push(wanted);
+        })?;
+        // Whoever held a lock may have brought some.
+        let mut failed = None;
+        pieces.retain(|piece| match self.find_known(piece.wanted) {
+            Ok(known) => !known,
+            Err(error) => {
+                failed = Some(error);
+                false
             }
+        });
+        if let Some(error) = failed {
+            return Err(error);
         }
-        let orders: Vec<Order> = still.iter().map(|wanted| order(wanted)).collect();
+        let orders: Vec<Order> = pieces.iter().map(|piece| order(piece, &sources)).collect();
         let mut state = Progress {
             phase,
             files: orders.len() as u64,
@@ -213,74 +244,77 @@ impl<'a> Gathering<'a> {
             Ok(())
         });
         let mut publisher = Publisher::new(&depot.store, record)?;
-        let (mut store_failed, mut stopped, failures_before) = (None, false, self.failures.len());
-        let left = self.fetcher.files(&request.address, partials, orders, &mut |event| {
+        let (mut store_failed, mut stopped) = (None, false);
+        let left = self.fetcher.files(sources, orders, &mut |event| {
             match event {
                 Event::Bytes(bytes) => state.bytes_done = bytes,
                 Event::Done(number, Ok(arrived)) => {
                     let (id, size_bytes) = (arrived.hashed.blob, arrived.hashed.size_bytes);
                     let tag = arrived.hashed.checksum;
+                    debug_assert_eq!(tag, pieces[number].wanted.checksum);
                     self.blobs.insert(tag, (id, size_bytes));
                     self.fetched_files += 1;
                     self.fetched_bytes += size_bytes;
-                    debug_assert_eq!(tag, still[number].checksum);
                     store_failed =
                         publisher.add(Ready { id, size_bytes, tag, file: Some(arrived.file) }).err();
                     state.files_done += 1;
                 }
                 Event::Done(number, Err(error)) => {
-                    let url = request.address.describe(&still[number].path);
-                    self.failures.push(Failure { url, reason: reason(&error) });
+                    self.failures.insert(pieces[number].wanted.checksum, reason(&error));
                     state.files_done += 1;
                 }
             }
             stopped = progress(&state).is_break();
-            if stopped || store_failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            go_on(stopped || store_failed.is_some())
         });
         if let Some(error) = store_failed {
             return Err(error.into());
         }
         publisher.finish()?;
         if stopped {
-            return Err(self.stopped());
+            return Err(stopped_at(pieces.iter()));
         }
-        if self.failures.len() == failures_before
-            && let Some(partials) = left
-        {
-            partials.remove();
+        for source in left {
+            let failed = |piece: &&Piece<'_>| !self.blobs.contains_key(&piece.wanted.checksum);
+            if !pieces.iter().filter(failed).any(|piece| piece.request.address == source.address) {
+                source.partials.remove();
+            }
         }
         Ok(())
     }
-
-    fn stopped(&self) -> SyncError {
-        SyncError::Stopped { address: self.request.address.to_string() }
-    }
-
-    /// Reads the packages that the gathered primary metadata lists.
-    pub(super) fn list_packages(&mut self, repomd: &Repomd, time: i64) -> Result<Vec<Wanted>, SyncError> {
-        let address = &self.request.address;
-        let url = || address.describe(&documents::path(documents::PATHS[0]));
-        let record = repomd.record("primary").ok_or_else(|| SyncError::NoPrimary { url: url() })?;
-        let Some((blob, _)) = self.blobs.get(&record.checksum).copied() else {
-            self.check_failures()?;
-            return Err(SyncError::NoPrimary { url: url() });
-        };
-        let cap_bytes = self.request.options.metadata_cap_bytes;
-        let limit_bytes = record.open_size_bytes.map_or(cap_bytes, |declared| declared.min(cap_bytes));
-        let file = BufReader::with_capacity(1 << 16, self.depot.store.open_blob(blob)?);
-        let plain = compression::reader(file, limit_bytes).map_err(|error| SyncError::Metadata {
-            url: address.describe(&record.location),
-            source: RepodataError::Read(error),
-        })?;
-        plan::packages(self.request, &record.location, Packages::new(plain), time)
-    }
 }
 
-fn order(wanted: &Wanted) -> Order {
+/// The upstreams of `pieces`, each with its directory of unfinished downloads. They are locked in one order by
+/// everybody, so that nobody waits for somebody who waits.
+fn lock_sources(
+    depot: &Depot,
+    pieces: &[Piece<'_>],
+    wait: &mut dyn FnMut(),
+) -> Result<Vec<Source>, StoreError> {
+    let mut addresses: Vec<&Address> = pieces.iter().map(|piece| &piece.request.address).collect();
+    addresses.sort_by_key(|address| address.to_string());
+    addresses.dedup_by_key(|address| address.to_string());
+    let lock = |address: &&Address| {
+        let partials = PartialDir::lock(&depot.store, address, wait)?;
+        Ok(Source { address: (*address).clone(), partials })
+    };
+    addresses.iter().map(lock).collect()
+}
+
+fn order(piece: &Piece<'_>, sources: &[Source]) -> Order {
+    let Piece { request, wanted, .. } = piece;
+    let address = request.address.to_string();
     Order {
+        source: sources.partition_point(|source| source.address.to_string() < address),
         path: wanted.path.clone(),
         checksum: wanted.checksum,
         size_bytes: wanted.size_bytes,
         cap_bytes: wanted.cap_bytes,
+    }
+}
+
+fn stopped_at<'p, 'r: 'p>(mut pieces: impl Iterator<Item = &'p Piece<'r>>) -> SyncError {
+    SyncError::Stopped {
+        address: pieces.next().map_or_else(String::new, |piece| piece.request.address.to_string()),
     }
 }

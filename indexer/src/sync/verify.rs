@@ -1,62 +1,70 @@
-//! Signatures of all packages of a repository.
+//! Signatures of all packages of repositories.
 
 use std::fs::File;
-use std::ops::ControlFlow;
 
 use cfs_fs::tree::{Item, Kind, resolve};
 
 use super::gather::Gathering;
+use super::harvest::go_on;
 use super::plan::Wanted;
+use super::repository::Repository;
 use super::{Failure, OnProgress, Phase, Progress, SyncError, reason};
 use crate::openpgp::package::{Cover, PackageError};
 use crate::openpgp::{Keyring, Policy};
 use crate::spread::spread;
 
-/// What is demanded of the packages.
-pub(super) struct Check<'a> {
-    /// The keys that may have signed them.
-    pub(super) keys: &'a Keyring,
-    /// A tree whose packages passed the same check before.
-    pub(super) trusted: Option<&'a Item>,
-    /// Whether the metadata was signed: its checksums vouch for what a package's own signature leaves out.
-    pub(super) metadata_signed: bool,
-    /// The present, seconds since 1970.
-    pub(super) now: i64,
+/// A package that was not checked before.
+struct Unchecked<'a> {
+    /// Which of the repositories it is of.
+    repository: usize,
+    /// The keys that may have signed it.
+    keys: &'a Keyring,
+    wanted: &'a Wanted,
 }
 
-/// Checks every package that was not checked before; fails with all those that are not good.
+/// Checks every package that was not checked before; one verdict for each repository, with all packages that
+/// are not good. `now` is in seconds since 1970.
 pub(super) fn packages(
     gathering: &Gathering<'_>,
-    check: &Check<'_>,
-    packages: &[Wanted],
+    repositories: &[&Repository<'_>],
+    now: i64,
     progress: &mut OnProgress<'_>,
-) -> Result<(), SyncError> {
+) -> Result<Vec<Result<(), SyncError>>, SyncError> {
     let mut unchecked = Vec::new();
-    for wanted in packages {
-        if !is_trusted(gathering, check.trusted, wanted)? {
-            unchecked.push(wanted);
+    for (number, repository) in repositories.iter().enumerate() {
+        let Some(keys) = &repository.request.keys else { continue };
+        let trusted = repository.old.as_ref().filter(|_| repository.old_is_checked);
+        for wanted in &repository.packages {
+            if !is_trusted(gathering, trusted, wanted)? {
+                unchecked.push(Unchecked { repository: number, keys, wanted });
+            }
         }
     }
     let (files, mut files_done) = (unchecked.len() as u64, 0);
     let mut state = Progress { phase: Phase::Signatures, files, files_done, bytes: 0, bytes_done: 0 };
-    let (mut failures, mut stopped) = (Vec::new(), false);
-    let work = |wanted: &&Wanted| package(gathering, check, wanted);
+    let mut failures: Vec<Vec<Failure>> = repositories.iter().map(|_| Vec::new()).collect();
+    let mut stopped = None;
+    let work = |one: &Unchecked<'_>| package(gathering, repositories[one.repository], one, now);
     spread(&unchecked, work, &mut |number, outcome| {
+        let Unchecked { repository, wanted, .. } = unchecked[number];
+        let address = &repositories[repository].request.address;
         if let Err(why) = outcome {
-            let url = gathering.request.address.describe(&unchecked[number].path);
-            failures.push(Failure { url, reason: why });
+            failures[repository].push(Failure { url: address.describe(&wanted.path), reason: why });
         }
         files_done += 1;
         state.files_done = files_done;
-        stopped = progress(&state).is_break();
-        if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        stopped = progress(&state).is_break().then_some(address);
+        go_on(stopped.is_some())
     });
-    let address = gathering.request.address.to_string();
-    if stopped {
-        return Err(SyncError::Stopped { address });
+    if let Some(address) = stopped {
+        return Err(SyncError::Stopped { address: address.to_string() });
     }
-    failures.sort_unstable_by(|a, b| a.url.cmp(&b.url));
-    if failures.is_empty() { Ok(()) } else { Err(SyncError::Failed { address, failures }) }
+    let verdicts = repositories.iter().zip(failures).map(|(repository, mut failures)| {
+        failures.sort_unstable_by(|a, b| a.url.cmp(&b.url));
+        let address = repository.request.address.to_string();
+        if failures.is_empty() { Ok(()) } else { Err(SyncError::Failed { address, failures }) }
+    });
+    Ok(verdicts.collect())
 }
 
 /// Whether the trusted tree has the same package at the same path.
@@ -67,14 +75,20 @@ fn is_trusted(gathering: &Gathering<'_>, trusted: Option<&Item>, wanted: &Wanted
     Ok(matches!(found, Some(Item { kind: Kind::File { blob: old, .. }, .. }) if old == blob))
 }
 
-fn package(gathering: &Gathering<'_>, check: &Check<'_>, wanted: &Wanted) -> Result<(), String> {
-    let (blob, _) = gathering.blob(wanted).ok_or("is not in the store")?;
+fn package(
+    gathering: &Gathering<'_>,
+    repository: &Repository<'_>,
+    one: &Unchecked<'_>,
+    now: i64,
+) -> Result<(), String> {
+    let (blob, _) = gathering.blob_of(&one.wanted.checksum).ok_or("is not in the store")?;
     let mut file: File = gathering.depot.store.open_blob(blob).map_err(|error| reason(&error))?;
-    let weak_hashes = gathering.request.options.weak_checksums;
-    let policy = Policy { now: check.now, weak_hashes, expired_since: true };
-    match check.keys.verify_package(&mut file, &policy) {
+    let weak_hashes = repository.request.options.weak_checksums;
+    let policy = Policy { now, weak_hashes, expired_since: true };
+    // The metadata's checksums, when it is signed, vouch for what a package's own signature leaves out.
+    match one.keys.verify_package(&mut file, &policy) {
         Ok((_, Cover::Whole)) => Ok(()),
-        Ok((_, Cover::Header)) if check.metadata_signed => Ok(()),
+        Ok((_, Cover::Header)) if repository.key.is_some() => Ok(()),
         Ok((_, Cover::Header)) => Err("is signed only in its header, and the metadata is not signed".into()),
         Err(error @ PackageError::Signature(_)) => Err(format!("the package {}", reason(&error))),
         Err(error) => Err(reason(&error)),
