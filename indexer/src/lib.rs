@@ -20,6 +20,7 @@ pub mod import;
 pub mod metalink;
 pub mod openpgp;
 pub mod policy;
+pub mod productmd;
 pub mod promote;
 pub mod refname;
 pub mod repodata;

@@ -5,7 +5,7 @@
 //! upstream that has it when the first one fails. Always true: a failure leaves what was gathered in the store
 //! and recorded, so that the next run finds it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
 use cfs_fs::digest::BlobId;
@@ -228,7 +228,8 @@ impl<'a> Gathering<'a> {
         if let Some(error) = failed {
             return Err(error);
         }
-        let orders: Vec<Order> = pieces.iter().map(|piece| order(piece, &sources)).collect();
+        let numbers = sources.keys().enumerate().map(|(number, name)| (name.as_str(), number)).collect();
+        let orders: Vec<Order> = pieces.iter().map(|piece| order(piece, &numbers)).collect();
         let mut state = Progress {
             phase,
             files: orders.len() as u64,
@@ -245,7 +246,7 @@ impl<'a> Gathering<'a> {
         });
         let mut publisher = Publisher::new(&depot.store, record)?;
         let (mut store_failed, mut stopped) = (None, false);
-        let left = self.fetcher.files(sources, orders, &mut |event| {
+        let left = self.fetcher.files(sources.into_values().collect(), orders, &mut |event| {
             match event {
                 Event::Bytes(bytes) => state.bytes_done = bytes,
                 Event::Done(number, Ok(arrived)) => {
@@ -290,22 +291,21 @@ fn lock_sources(
     depot: &Depot,
     pieces: &[Piece<'_>],
     wait: &mut dyn FnMut(),
-) -> Result<Vec<Source>, StoreError> {
-    let mut addresses: Vec<&Address> = pieces.iter().map(|piece| &piece.request.address).collect();
-    addresses.sort_by_key(|address| address.to_string());
-    addresses.dedup_by_key(|address| address.to_string());
-    let lock = |address: &&Address| {
-        let partials = PartialDir::lock(&depot.store, address, wait)?;
-        Ok(Source { address: (*address).clone(), partials })
-    };
-    addresses.iter().map(lock).collect()
+) -> Result<BTreeMap<String, Source>, StoreError> {
+    let named = |piece: &Piece<'_>| (piece.request.address.to_string(), piece.request.address.clone());
+    let addresses: BTreeMap<String, Address> = pieces.iter().map(named).collect();
+    let mut sources = BTreeMap::new();
+    for (name, address) in addresses {
+        let partials = PartialDir::lock(&depot.store, &address, wait)?;
+        sources.insert(name, Source { address, partials });
+    }
+    Ok(sources)
 }
 
-fn order(piece: &Piece<'_>, sources: &[Source]) -> Order {
+fn order(piece: &Piece<'_>, numbers: &HashMap<&str, usize>) -> Order {
     let Piece { request, wanted, .. } = piece;
-    let address = request.address.to_string();
     Order {
-        source: sources.partition_point(|source| source.address.to_string() < address),
+        source: numbers.get(request.address.to_string().as_str()).copied().unwrap_or(0),
         path: wanted.path.clone(),
         checksum: wanted.checksum,
         size_bytes: wanted.size_bytes,
