@@ -14,6 +14,8 @@ use crate::harness::{Ran, Sandbox, installed, ran};
 mod attributes;
 mod builders;
 mod damage;
+mod flips;
+mod ghosts;
 mod life;
 mod modes;
 mod namespace;
@@ -159,6 +161,13 @@ pub fn import(sandbox: &Sandbox, name: &str, target: &str, files: &[(&str, &str)
         fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
     }
     sandbox.ok(["import", name, target]);
+}
+
+/// What the mounts of the sandbox have logged.
+fn logs(sandbox: &Sandbox) -> String {
+    let all = fs::read_dir(sandbox.store().join("run")).unwrap().map(|entry| entry.unwrap().path());
+    let logs = all.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+    logs.map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
 /// Everything below a directory, as `find` tells it.

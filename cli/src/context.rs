@@ -1,7 +1,8 @@
 //! What a command is given: settings, output, and how to open the store.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cfs_fs::bell;
 use cfs_indexer::catalogue::Signer;
 use cfs_indexer::depot::Depot;
 use cfs_indexer::hooks;
@@ -11,6 +12,9 @@ use crate::output::Output;
 use crate::permission;
 use crate::report::{CommandError, Kind};
 use crate::settings::Settings;
+
+/// How long mounts are waited for after a flip.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Given to every command.
 #[derive(Debug)]
@@ -25,6 +29,20 @@ impl Context<'_> {
     /// Opens the store.
     pub fn depot(&self) -> Result<Depot, CommandError> {
         Ok(Depot::open(&self.settings.store)?)
+    }
+
+    /// Waits until every mount of the store on this host shows what refs name now; a mount that does not say so
+    /// is a reason for a word, not for an error: it looks by itself within a second.
+    pub fn flip(&self, depot: &Depot) {
+        match bell::ring(&depot.store.run_dir(), PATIENCE) {
+            Ok(silent) => {
+                for line in silent {
+                    self.output
+                        .note(format_args!("warning: a mount may still show the old snapshot: {line}"));
+                }
+            }
+            Err(error) => self.output.note(format_args!("warning: cannot tell the mounts: {error}")),
+        }
     }
 
     /// Who writes, and that it is now.

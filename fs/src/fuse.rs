@@ -227,7 +227,7 @@ impl Drop for Mounted {
 
 /// Mounts `view` at `dir`, an absolute path without symlinks. When this returns, the mount answers.
 pub fn mount<R: Roots + 'static, N: Nodes + Send + Sync + 'static>(
-    view: View<R, N>,
+    view: impl Into<Arc<View<R, N>>>,
     dir: &Path,
     settings: Settings,
     host: Host,
@@ -238,7 +238,7 @@ pub fn mount<R: Roots + 'static, N: Nodes + Send + Sync + 'static>(
     let unwished = || Err("it was not wished for".to_owned());
     let mode = Mode { threads: settings.threads.max(1), uring: unwished(), passthrough: unwished() };
     let mut mounted = Mounted { dir: dir.to_owned(), mount, mode, session, stats: None, crew: Crew::new() };
-    let served = mounted.serve(view, settings, host);
+    let served = mounted.serve(view.into(), settings, host);
     if let Err(source) = served {
         let _ = mounts::unmount(dir, true);
         mounted.crew.size = 0;
@@ -252,7 +252,7 @@ impl Mounted {
     /// Greets the kernel and starts the threads that answer it.
     fn serve<R: Roots + 'static, N: Nodes + Send + Sync + 'static>(
         &mut self,
-        view: View<R, N>,
+        view: Arc<View<R, N>>,
         settings: Settings,
         host: Host,
     ) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -23,6 +24,9 @@ pub const DAEMON_LABEL: &str = "user.cfs.daemon";
 pub const STATS_LABEL: &str = "user.cfs.stats";
 /// The helper that mounts and unmounts for users who are not root.
 pub(crate) const HELPER: &str = "fusermount3";
+/// So often a mount in use is tried again, with a pause each time.
+const UNMOUNT_TRIES_MAX: usize = 5;
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(10);
 /// The kernel's table of mounts, as this process sees it.
 const TABLE: &str = "/proc/self/mountinfo";
 
@@ -123,7 +127,19 @@ pub fn resolve(dir: &Path) -> Result<PathBuf, MountsError> {
 
 /// Unmounts what is on top at `dir`, which [`resolve`] gave. With `lazy` it goes at once even when somebody
 /// is inside, who then meets errors when the daemon ends.
+///
+/// Who only looks something up there at this moment is waited for.
 pub fn unmount(dir: &Path, lazy: bool) -> Result<(), MountsError> {
+    for _ in 0..UNMOUNT_TRIES_MAX {
+        match unmount_now(dir, lazy) {
+            Err(MountsError::Busy { .. }) => std::thread::sleep(UNMOUNT_PAUSE),
+            done => return done,
+        }
+    }
+    unmount_now(dir, lazy)
+}
+
+fn unmount_now(dir: &Path, lazy: bool) -> Result<(), MountsError> {
     let mut flags = UnmountFlags::NOFOLLOW;
     flags.set(UnmountFlags::DETACH, lazy);
     match rustix::mount::unmount(dir, flags) {

@@ -4,11 +4,11 @@
 //! questions to it; tests ask them directly. What it shows is described by `docs/semantics.md`.
 //!
 //! Always true: everything below a snapshot's root belongs to that snapshot, so whoever is inside goes on
-//! there whatever refs do; a name that stands for a ref is looked up anew every time; bytes that are not what
-//! the tree says are never given out.
+//! there whatever refs do; a ref is shown as one generation until [`View::catch_up`] shows the next; bytes that
+//! are not what the tree says are never given out.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use crate::digest::{BlobId, SnapshotId};
@@ -18,25 +18,37 @@ use crate::tree::{self, Item, Kind, NodeError, Nodes};
 
 pub mod access;
 mod content;
+mod flips;
 pub mod ghosts;
 mod handles;
 mod identity;
 mod inodes;
+mod links;
 mod listing;
 mod places;
 pub mod roots;
+mod shown;
 pub(crate) mod stamp;
 
 pub use content::{Content, VERIFY_BYTES};
+pub use flips::Stale;
 pub use inodes::Inode;
 pub use listing::Listed;
 
 use access::{Permit, Rule};
+use ghosts::{At, Grace};
 use handles::Handles;
-use inodes::{BoundDir, File, Inodes, Known, Link, Shared, Way};
+use inodes::{Binding, BoundDir, File, Inodes, Known, Link, Shared, Way};
+use links::Tallies;
 use listing::OpenDir;
-use places::{Child, Place};
-use roots::{Kept, Root, Roots, RootsError};
+use places::{Child, Generation, Place};
+use roots::{Root, Roots, RootsError, Target};
+use shown::Shown;
+
+/// The extended attribute of a directory that names its snapshot.
+pub const SNAPSHOT_LABEL: &str = "user.cfs.snapshot";
+/// How long a snapshot's own name holds: snapshots never change, but old ones may be removed.
+const SNAPSHOT_HOLDS: Holds = Holds::For(Duration::from_mins(1));
 
 /// Why a question has no good answer. "No such name" is an answer and not among these.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +200,7 @@ pub enum Answer {
 }
 
 /// What the whole shows and to whom it belongs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Owner of everything.
     pub uid: u32,
@@ -198,9 +210,28 @@ pub struct Options {
     pub only: Option<TreePath>,
     /// Extended attributes of the top directory beside its own.
     pub labels: Vec<(String, String)>,
-    /// Equal files at different paths are different files, too, with numbers of their own. An overlay above needs it: it takes
-    /// what has one inode for one file, and a change of one would show in all.
+    /// Equal files at different paths are different files, too, with numbers of their own. An overlay above
+    /// needs it: it takes what has one inode for one file, and a change of one would show in all.
     pub no_hardlinks: bool,
+    /// How long names that a flip removed are found.
+    pub grace: Grace,
+    /// Tells the seconds since 1970.
+    pub clock: fn() -> i64,
+}
+
+impl Default for Options {
+    /// Everything, root's, without ghosts.
+    fn default() -> Self {
+        Self {
+            uid: 0,
+            gid: 0,
+            only: None,
+            labels: Vec::new(),
+            no_hardlinks: false,
+            grace: Grace::NONE,
+            clock: || 0,
+        }
+    }
 }
 
 /// Space of the file system that holds the store.
@@ -223,12 +254,18 @@ pub struct Space {
 /// A file system over `R`'s refs and snapshots, `N`'s nodes and a store's blobs. Any number of threads may
 /// ask at once.
 pub struct View<R, N> {
-    roots: Kept<R>,
+    roots: Shown<R>,
     nodes: N,
     store: Store,
     options: Options,
     top: Place,
+    /// What the top shows, where it follows one ref.
+    top_shown: RwLock<Option<Generation>>,
+    top_kept: Mutex<Option<Arc<BoundDir>>>,
+    /// Of those who catch up.
+    turn: Mutex<()>,
     inodes: Inodes,
+    tallies: Tallies,
     files: Handles<Content>,
     dirs: Handles<OpenDir>,
 }
@@ -243,12 +280,16 @@ impl<R: Roots, N: Nodes> View<R, N> {
     /// A view of what `roots` names.
     pub fn new(roots: R, nodes: N, store: Store, options: Options) -> Self {
         Self {
-            roots: Kept::new(roots),
+            roots: Shown::new(roots),
             nodes,
             store,
             top: options.only.clone().map_or(Place::Top, Place::Followed),
             options,
+            top_shown: RwLock::default(),
+            top_kept: Mutex::default(),
+            turn: Mutex::default(),
             inodes: Inodes::default(),
+            tallies: Tallies::default(),
             files: Handles::default(),
             dirs: Handles::default(),
         }
@@ -259,19 +300,121 @@ impl<R: Roots, N: Nodes> View<R, N> {
         if name.len() > NAME_MAX_BYTES {
             return Err(ViewError::NameTooLong { bytes: name.len() });
         }
-        let dir = self.directory(parent)?;
-        let holds = dir.holds();
         // A name that cannot be in a tree is in none.
-        let Ok(name) = Name::new(name) else { return Ok(Answer::Absent(holds)) };
-        let found = match &dir {
-            Directory::Place(place) => match places::child(&self.roots, place, &name)? {
-                Some(child) => Some(self.found_child(parent, name, child, holds)?),
-                None => None,
-            },
-            Directory::Bound(dir, _) => tree::lookup(&self.nodes, dir.dir.id, name.as_str())?
-                .map(|item| self.found_item(parent, dir, name, &item, holds)),
+        let Ok(name) = Name::new(name) else { return Ok(Answer::Absent(Holds::Now)) };
+        loop {
+            let dir = self.directory(parent)?;
+            let found = match &dir {
+                Directory::Place(place) => self.lookup_place(parent, place, &name)?,
+                Directory::Bound(dir, is_top) => self.lookup_bound(parent, dir, *is_top, &name)?,
+            };
+            // What was found is counted now, so either a flip that comes now finds that the kernel holds it,
+            // or it is seen here that one has come before.
+            match found {
+                Answer::Found(found) if !self.is_shown(&dir, &found)? => self.forget(found.inode, 1),
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    fn lookup_place(&self, parent: Inode, place: &Place, name: &Name) -> Result<Answer, ViewError> {
+        let Some(child) = places::child(&self.roots, place, name)? else {
+            return Ok(Answer::Absent(if place.is_fixed() { Holds::Forever } else { Holds::Now }));
         };
-        Ok(found.map_or(Answer::Absent(holds), Answer::Found))
+        // The mount's top keeps what it shows for itself.
+        if let (Place::Former, Child::Root(id)) = (place, &child)
+            && self.shown_top()?.is_some_and(|shown| shown.id == *id)
+        {
+            return Ok(Answer::Absent(Holds::Now));
+        }
+        let holds = match (place, &child) {
+            (Place::Top | Place::Former, _) | (_, Child::Generation(_)) => Holds::Forever,
+            (Place::Snapshots, _) => SNAPSHOT_HOLDS,
+            _ => Holds::Now,
+        };
+        Ok(Answer::Found(self.found_child(parent, name.clone(), child, holds)?))
+    }
+
+    fn lookup_bound(
+        &self,
+        parent: Inode,
+        dir: &BoundDir,
+        is_top: bool,
+        name: &Name,
+    ) -> Result<Answer, ViewError> {
+        let item = tree::lookup(&self.nodes, dir.id, name.as_str())?;
+        if let Some(item) = item {
+            // The top's directories are taken from the kernel by a flip, its files and symlinks are not.
+            let holds =
+                if is_top && !matches!(item.kind, Kind::Dir(_)) { Holds::Now } else { Holds::Forever };
+            return Ok(Answer::Found(self.found_item(parent, dir, name.clone(), &item, holds)));
+        }
+        if let Some(place) = self.former(parent, name) {
+            let place = Child::Place(Place::clone(&place));
+            return Ok(Answer::Found(self.found_child(parent, name.clone(), place, Holds::Forever)?));
+        }
+        if let Some(mut found) = self.ghost(parent, dir, name)? {
+            if is_top {
+                found.holds = Holds::Now;
+            }
+            return Ok(Answer::Found(found));
+        }
+        // Ghosts of a generation only grow fewer.
+        Ok(Answer::Absent(if is_top { Holds::Now } else { Holds::Forever }))
+    }
+
+    /// What earlier generations had at `name` of `dir`.
+    fn ghost(&self, parent: Inode, dir: &BoundDir, name: &Name) -> Result<Option<Found>, ViewError> {
+        let Some((of, generation)) = &dir.binding.generation else { return Ok(None) };
+        if self.options.grace == Grace::NONE {
+            return Ok(None);
+        }
+        let Ok(path) = TreePath::new(below(&dir.path, name.as_str())) else { return Ok(None) };
+        let at = At { name: of, generation: *generation, id: dir.binding.snapshot };
+        let now = (self.options.clock)();
+        let found = ghosts::find(&self.roots, &self.nodes, &at, &path, now, self.options.grace)?;
+        let Some(ghosts::Resolved { item, generation, snapshot, until: Some(until) }) = found else {
+            return Ok(None);
+        };
+        let root = self.roots.snapshot(snapshot).map_err(|source| ViewError::roots(snapshot, source))?;
+        let access = root.and_then(|root| root.access);
+        let generation = Some((of.clone(), generation));
+        let binding = Arc::new(Binding { snapshot, access, generation, links: None, is_ghost: true });
+        let dir = BoundDir { binding, ..dir.clone() };
+        let left = u64::try_from(until.saturating_sub(now)).unwrap_or(0);
+        let holds = Holds::For(Duration::from_secs(left));
+        Ok(Some(self.found_item(parent, &dir, name.clone(), &item, holds)))
+    }
+
+    /// Whether `found` in `dir` is still what is shown there.
+    fn is_shown(&self, dir: &Directory, found: &Found) -> Result<bool, ViewError> {
+        match dir {
+            Directory::Place(place) if matches!(**place, Place::Refs { .. }) => {
+                let Some(Known::Dir(root)) = self.inodes.get(found.inode) else { return Ok(true) };
+                let Some((name, number)) = &root.binding.generation else { return Ok(true) };
+                let now = self.roots.find(name).map_err(|source| ViewError::roots(name, source))?;
+                Ok(matches!(now, Some(Target::Snapshot { generation, .. }) if generation == *number))
+            }
+            Directory::Bound(dir, true) => {
+                Ok(self.shown_top()?.is_some_and(|shown| shown.id == dir.binding.snapshot))
+            }
+            Directory::Place(_) | Directory::Bound(_, false) => Ok(true),
+        }
+    }
+
+    /// Waits, at most so long, until a snapshot is entered whose files are not counted, and counts them. Returns
+    /// the inodes that the kernel holds with another number of links, or `None` when there was nothing to do.
+    pub fn count_links(&self, patience: Duration) -> Result<Option<Vec<Inode>>, ViewError> {
+        let Some((id, slot)) = self.tallies.next(patience) else { return Ok(None) };
+        let root = self.roots.snapshot(id).map_err(|source| ViewError::roots(id, source))?;
+        let root = root.ok_or(ViewError::NoSuchSnapshot { id })?;
+        let mut changed = Vec::new();
+        self.tallies.count(&self.nodes, root, &slot, &mut |number, links| {
+            if self.inodes.set_links(Inode(number), links) {
+                changed.push(Inode(number));
+            }
+        })?;
+        Ok(Some(changed))
     }
 
     /// Takes back `lookups` lookups of an inode.
@@ -297,7 +440,7 @@ impl<R: Roots, N: Nodes> View<R, N> {
         let attributes = match self.known(inode)? {
             Known::Dir(dir) => dir_attributes(&dir),
             Known::Shared(Shared::Place(place)) => self.place_attributes(&place),
-            Known::Shared(Shared::File(file)) => file_attributes(inode, &file),
+            Known::Shared(Shared::File(file)) => file_attributes(inode, &file, self.inodes.links(inode)),
             Known::Shared(Shared::Link(link)) => link_attributes(inode, &link),
         };
         Ok((attributes, Holds::Forever))
@@ -361,6 +504,8 @@ impl<R: Roots, N: Nodes> View<R, N> {
         let holds = directory.holds();
         let open = match directory {
             Directory::Place(place) => self.list_place(&place)?,
+            // Ghosts are not listed, and neither is what is in them.
+            Directory::Bound(dir, _) if dir.binding.is_ghost => OpenDir::dots(dir.number, dir.parent_number),
             Directory::Bound(dir, _) => OpenDir::Bound { inode, dir, holds, leaves: OnceLock::new() },
         };
         Ok((self.dirs.add(open), holds))
@@ -374,8 +519,11 @@ impl<R: Roots, N: Nodes> View<R, N> {
     /// The extended attributes of an inode, by name.
     pub fn labels(&self, inode: Inode) -> Result<Vec<(String, String)>, ViewError> {
         let label = |name: &str, value: String| (format!("user.cfs.{name}"), value);
+        let ghost = |is_ghost: bool| is_ghost.then(|| label("ghost", "1".to_owned()));
         let of_dir = |dir: &BoundDir| {
-            vec![label("blake3", dir.dir.id.to_string()), label("snapshot", dir.snapshot.to_string())]
+            let snapshot = (SNAPSHOT_LABEL.to_owned(), dir.binding.snapshot.to_string());
+            let ghost = ghost(dir.binding.is_ghost);
+            [label("blake3", dir.id.to_string()), snapshot].into_iter().chain(ghost).collect::<Vec<_>>()
         };
         if inode == Inode::TOP {
             let mut labels = match self.directory(inode)? {
@@ -387,7 +535,10 @@ impl<R: Roots, N: Nodes> View<R, N> {
         }
         Ok(match self.known(inode)? {
             Known::Dir(dir) => of_dir(&dir),
-            Known::Shared(Shared::File(file)) => vec![label("blake3", file.blob.to_string())],
+            Known::Shared(Shared::File(file)) => {
+                let blob = label("blake3", file.blob.to_string());
+                [blob].into_iter().chain(ghost(file.is_ghost)).collect()
+            }
             Known::Shared(Shared::Link(_) | Shared::Place(_)) => Vec::new(),
         })
     }
@@ -417,7 +568,7 @@ impl<R: Roots, N: Nodes> View<R, N> {
     fn directory(&self, inode: Inode) -> Result<Directory, ViewError> {
         if inode != Inode::TOP {
             return match self.known(inode)? {
-                Known::Dir(dir) => Ok(Directory::Bound(dir, Holds::Forever)),
+                Known::Dir(dir) => Ok(Directory::Bound(dir, false)),
                 Known::Shared(Shared::Place(place)) => Ok(Directory::Place(place)),
                 Known::Shared(Shared::File(_) | Shared::Link(_)) => Err(ViewError::NotADirectory(inode)),
             };
@@ -425,13 +576,31 @@ impl<R: Roots, N: Nodes> View<R, N> {
         let Place::Followed(name) = &self.top else {
             return Ok(Directory::Place(Arc::new(self.top.clone())));
         };
-        let followed = places::follow(&self.roots, name)?;
-        let (_, id) = followed.ok_or_else(|| ViewError::NoSuchRef { name: name.clone() })?;
-        Ok(Directory::Bound(Arc::new(self.root_dir(id, None)?), Holds::Now))
+        let shown = self.shown_top()?.ok_or_else(|| ViewError::NoSuchRef { name: name.clone() })?;
+        Ok(Directory::Bound(self.top_dir(shown)?, true))
     }
 
-    /// The top directory of a snapshot; `parent_number` is that of the directory it is seen in.
-    fn root_dir(&self, id: SnapshotId, parent_number: Option<u64>) -> Result<BoundDir, ViewError> {
+    /// What the top of the mount is while it shows a generation.
+    fn top_dir(&self, shown: Generation) -> Result<Arc<BoundDir>, ViewError> {
+        let mut kept = inodes::lock(&self.top_kept);
+        if let Some(dir) = &*kept
+            && dir.binding.snapshot == shown.id
+        {
+            return Ok(Arc::clone(dir));
+        }
+        let dir = Arc::new(self.root_dir(shown.id, Some((shown.name, shown.number)), None)?);
+        *kept = Some(Arc::clone(&dir));
+        Ok(dir)
+    }
+
+    /// The top directory of a snapshot, entered as a generation of a ref or not; `parent_number` is that of
+    /// the directory it is seen in.
+    fn root_dir(
+        &self,
+        id: SnapshotId,
+        generation: Option<(TreePath, u64)>,
+        parent_number: Option<u64>,
+    ) -> Result<BoundDir, ViewError> {
         let missing = || ViewError::NoSuchSnapshot { id };
         let root = self.roots.snapshot(id).map_err(|source| ViewError::roots(id, source))?;
         let Root { item, access } = root.ok_or_else(missing)?;
@@ -440,7 +609,9 @@ impl<R: Roots, N: Nodes> View<R, N> {
         let (permit, mtime) = (self.permit(rule, 0o755), item.mtime);
         let number = identity::ruled(identity::of_dir("", dir.id, mtime), rule);
         let parent_number = parent_number.unwrap_or(number);
-        Ok(BoundDir { snapshot: id, path: "".into(), dir, mtime, permit, access, number, parent_number })
+        let links = (!self.options.no_hardlinks).then(|| self.tallies.slot(id));
+        let binding = Arc::new(Binding { snapshot: id, access, generation, links, is_ghost: false });
+        Ok(BoundDir { binding, path: "".into(), id: dir.id, mtime, permit, number, parent_number })
     }
 
     fn found_child(&self, parent: Inode, name: Name, child: Child, holds: Holds) -> Result<Found, ViewError> {
@@ -452,55 +623,88 @@ impl<R: Roots, N: Nodes> View<R, N> {
             }
             Child::Link { number, target } => {
                 let permit = self.permit(Rule::USUAL, 0o777);
-                let link = Arc::new(Link { target: target.into(), mtime: 0, permit });
+                let link = Arc::new(Link { target: target.into(), mtime: 0, permit, is_ghost: false });
                 let inode = self.inodes.enter_shared(number, Shared::Link(Arc::clone(&link)));
                 Ok(Found { inode, attributes: link_attributes(inode, &link), holds })
             }
-            Child::Root(id) => {
-                let (above, _) = self.attributes(parent)?;
-                let dir = self.root_dir(id, Some(above.number))?;
-                let attributes = dir_attributes(&dir);
-                let (inode, _) = self.inodes.enter_dir(Way { parent, snapshot: id, name }, || dir);
-                Ok(Found { inode, attributes, holds })
+            Child::Root(snapshot) => {
+                let way = if holds == Holds::Now {
+                    Way::Dated(parent, name, snapshot)
+                } else {
+                    Way::Below(parent, name)
+                };
+                self.found_root(parent, way, snapshot, None, holds)
+            }
+            Child::Generation(Generation { name, number, id }) => {
+                let way = Way::Generation(name.clone(), number);
+                self.found_root(parent, way, id, Some((name, number)), holds)
             }
         }
     }
 
+    fn found_root(
+        &self,
+        parent: Inode,
+        way: Way,
+        id: SnapshotId,
+        generation: Option<(TreePath, u64)>,
+        holds: Holds,
+    ) -> Result<Found, ViewError> {
+        if let Some((inode, dir)) = self.inodes.enter_again(&way) {
+            return Ok(Found { inode, attributes: dir_attributes(&dir), holds });
+        }
+        let (above, _) = self.attributes(parent)?;
+        let dir = self.root_dir(id, generation, Some(above.number))?;
+        let attributes = dir_attributes(&dir);
+        let (inode, _) = self.inodes.enter_dir(way, || dir);
+        Ok(Found { inode, attributes, holds })
+    }
+
     /// What `item` of the directory `dir` is to be called by.
     fn found_item(&self, parent: Inode, dir: &BoundDir, name: Name, item: &Item, holds: Holds) -> Found {
-        let mtime = item.mtime;
+        let (mtime, is_ghost) = (item.mtime, dir.binding.is_ghost);
         let path = || below(&dir.path, name.as_str());
-        let rule = dir.access.as_ref().map_or(Rule::USUAL, |access| access.rule(path));
+        let rule = dir.binding.access.as_ref().map_or(Rule::USUAL, |access| access.rule(path));
+        let number = |number| {
+            let number = identity::ruled(number, rule);
+            if is_ghost { identity::of_ghost(number) } else { number }
+        };
         match &item.kind {
             Kind::File { blob, size_bytes, executable } => {
-                let number = identity::of_file(*blob, *size_bytes, *executable, mtime);
-                let number =
-                    if self.options.no_hardlinks { identity::at_path(number, &path()) } else { number };
+                let is_lone = self.options.no_hardlinks;
+                let alike = links::number_of_file(item, path, name.as_str(), rule, is_lone);
+                let number = if is_ghost { identity::of_ghost(alike) } else { alike };
                 let permit = self.permit(rule, if *executable { 0o755 } else { 0o644 });
-                let file = File { blob: *blob, size_bytes: *size_bytes, mtime, permit };
-                let inode = self.inodes.enter_shared(identity::ruled(number, rule), Shared::File(file));
-                Found { inode, attributes: file_attributes(inode, &file), holds }
+                let file = File { blob: *blob, size_bytes: *size_bytes, mtime, permit, is_ghost };
+                let links = || dir.binding.links.as_ref().map_or(1, |slot| slot.links(number));
+                let (inode, links) = self.inodes.enter_file(number, Shared::File(file), links);
+                dir.binding.links.iter().for_each(|slot| self.tallies.want(slot));
+                Found { inode, attributes: file_attributes(inode, &file, links), holds }
             }
             Kind::Symlink { target } => {
-                let rule = Rule { mode: None, ..rule };
-                let number = identity::ruled(identity::of_symlink(&path(), target, mtime), rule);
-                let permit = self.permit(rule, 0o777);
-                let link = Arc::new(Link { target: target.clone(), mtime, permit });
+                let number = number(identity::of_symlink(&path(), target, mtime));
+                let permit = self.permit(Rule { mode: None, ..rule }, 0o777);
+                let link = Arc::new(Link { target: target.clone(), mtime, permit, is_ghost });
                 let inode = self.inodes.enter_shared(number, Shared::Link(Arc::clone(&link)));
                 Found { inode, attributes: link_attributes(inode, &link), holds }
             }
             Kind::Dir(below_dir) => {
                 let path = path();
-                let (snapshot, parent_number) = (dir.snapshot, dir.number);
-                let (inode, bound) = self.inodes.enter_dir(Way { parent, snapshot, name }, || BoundDir {
-                    snapshot,
-                    number: identity::ruled(identity::of_dir(&path, below_dir.id, mtime), rule),
+                let is_of_top = dir.path.is_empty() && matches!(self.top, Place::Followed(_));
+                let snapshot = dir.binding.snapshot;
+                let way = match (is_of_top, is_ghost) {
+                    (true, false) => Way::OfTop(snapshot, name),
+                    (true, true) => Way::Dated(parent, name, snapshot),
+                    (false, _) => Way::Below(parent, name),
+                };
+                let (inode, bound) = self.inodes.enter_dir(way, || BoundDir {
+                    number: number(identity::of_dir(&path, below_dir.id, mtime)),
+                    binding: Arc::clone(&dir.binding),
                     path: path.into(),
-                    dir: *below_dir,
+                    id: below_dir.id,
                     mtime,
                     permit: self.permit(rule, 0o755),
-                    access: dir.access.clone(),
-                    parent_number,
+                    parent_number: dir.number,
                 });
                 Found { inode, attributes: dir_attributes(&bound), holds }
             }
@@ -525,8 +729,9 @@ fn dir_attributes(dir: &BoundDir) -> Attributes {
     attributes_of(dir.number, FileKind::Dir, dir.permit, 0, dir.mtime)
 }
 
-fn file_attributes(inode: Inode, file: &File) -> Attributes {
-    attributes_of(inode.0, FileKind::File, file.permit, file.size_bytes, file.mtime)
+fn file_attributes(inode: Inode, file: &File, links: u32) -> Attributes {
+    let attributes = attributes_of(inode.0, FileKind::File, file.permit, file.size_bytes, file.mtime);
+    Attributes { links, ..attributes }
 }
 
 fn link_attributes(inode: Inode, link: &Link) -> Attributes {
@@ -541,17 +746,17 @@ fn attributes_of(number: u64, kind: FileKind, permit: Permit, size_bytes: u64, m
 /// A directory that is being asked about.
 enum Directory {
     Place(Arc<Place>),
-    /// A directory of a snapshot, and how long its inode stands for it.
-    Bound(Arc<BoundDir>, Holds),
+    /// A directory of a snapshot, and whether it is what the top of the mount shows now.
+    Bound(Arc<BoundDir>, bool),
 }
 
 impl Directory {
-    /// How long names in it stand for the same things.
+    /// How long a listing of it holds.
     fn holds(&self) -> Holds {
         match self {
             Self::Place(place) if place.is_fixed() => Holds::Forever,
-            Self::Place(_) => Holds::Now,
-            Self::Bound(_, holds) => *holds,
+            Self::Place(_) | Self::Bound(_, true) => Holds::Now,
+            Self::Bound(_, false) => Holds::Forever,
         }
     }
 }

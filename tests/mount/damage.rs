@@ -26,10 +26,7 @@ fn damage_is_an_error_and_never_wrong_bytes() {
     import(&sandbox, "source", "staging", &files);
     let live = mount(&sandbox, "mnt", &[]);
     let view = live.path("views/staging");
-    let log = || {
-        let logs = fs::read_dir(sandbox.store().join("run")).unwrap();
-        logs.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect::<String>()
-    };
+    let log = || logs(&sandbox);
     let fails = |path: &str| {
         let error = fs::read(view.join(path)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()), "{path}: {error}");
@@ -83,4 +80,33 @@ fn damage_is_an_error_and_never_wrong_bytes() {
         }
         assert!(forgotten, "wrong bytes of a file that the kernel had forgotten");
     }
+}
+
+#[test]
+fn a_store_that_goes_away_takes_its_files_along_and_nothing_else() {
+    if !can_mount() {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    import(
+        &sandbox,
+        "source",
+        "staging",
+        &[("read", "was read"), ("unread", "never read"), ("dir/deep", "deep")],
+    );
+    let live = mount(&sandbox, "mnt", &[]);
+    let view = live.path("views/staging");
+    assert_eq!(fs::read_to_string(view.join("read")).unwrap(), "was read");
+    says(
+        "When the whole store goes away, files and directories that the kernel does not have are EIO, the log says \
+         why, and `cfs umount` works.",
+    );
+    fs::rename(sandbox.store(), sandbox.path("elsewhere")).unwrap();
+    let error = fs::read(view.join("unread")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()), "{error}");
+    assert_eq!(listing(&view).len(), 5, "names are not bytes");
+    sandbox.ok(["umount", "mnt"]);
+    assert!(live.daemon_has_ended());
+    fs::rename(sandbox.path("elsewhere"), sandbox.store()).unwrap();
+    assert_eq!(logs(&sandbox).lines().filter(|line| line.contains("blob")).count(), 1, "{}", logs(&sandbox));
 }

@@ -26,9 +26,10 @@ fn refs_and_snapshots_have_their_places() {
     let live = mount(&sandbox, "mnt", &[]);
 
     says(
-        "The top of a mount holds the directories at, compose, current, snapshots and views, and nothing else.",
+        "The top of a mount holds the directories at, compose, current, generations, snapshots and views, and \
+         nothing else.",
     );
-    assert_eq!(names(&live.dir), ["at", "compose", "current", "snapshots", "views"]);
+    assert_eq!(names(&live.dir), ["at", "compose", "current", "generations", "snapshots", "views"]);
 
     says(
         "A ref whose name begins with compose/ is a directory there, every other ref is one in views/, and \
@@ -56,6 +57,15 @@ fn refs_and_snapshots_have_their_places() {
 
     import(&sandbox, "two", "staging", &[("file", "two")]);
     assert_eq!(content("current/staging/file"), "two");
+    says(
+        "`generations/<ref>/<k>` is a ref as it was after its `<k>`th move, and for the last one a symlink to the \
+         place of the ref; `generations/<ref>` lists nothing.",
+    );
+    assert_eq!(content("generations/staging/1/file"), "one");
+    assert_eq!(link("generations/staging/2"), "../../views/staging");
+    assert_eq!(names(&live.path("generations")), ["compose", "sig", "staging"]);
+    assert_eq!(names(&live.path("generations/staging")), [""; 0]);
+    assert!(fs::metadata(live.path("generations/staging/3")).is_err());
     says("`snapshots/<id>` is a snapshot by its whole id, and snapshots/ lists all of them.");
     assert_eq!(content(&format!("snapshots/{first}/file")), "one");
     let second = sandbox.snapshot("staging");

@@ -51,6 +51,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         });
     bar.finish_and_clear();
     let (progress, update) = done?;
+    if update.is_some() {
+        context.flip(&depot);
+    }
     let text = format!(
         "{} files, {} ({} read, {} new)",
         count(progress.files),

@@ -28,6 +28,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     depot.catalogue.follow_ref(&args.target)?;
     let reason = format!("link {}", args.message);
     let generation = depot.catalogue.link(&args.name, &args.target, &context.signer(), reason.trim_end())?;
+    context.flip(&depot);
     let value = json!({
         "ref": args.name.as_str(), "target": args.target.as_str(), "generation": generation,
     });

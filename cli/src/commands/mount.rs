@@ -11,10 +11,12 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use cfs_fs::digest::Digest;
+use cfs_fs::follow::{self, Follower};
 use cfs_fs::fuse::{self, Mode, Mounted};
 use cfs_fs::mounts::{self, Health, MountsError};
 use cfs_fs::store::Store;
 use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
+use cfs_fs::view::ghosts::Grace;
 use cfs_fs::view::{Options, View};
 use cfs_indexer::depot::Depot;
 use cfs_indexer::refname::RefName;
@@ -90,6 +92,10 @@ pub struct Args {
     /// Mount nothing: show how often the kernel asked what of the mount that is there.
     #[arg(long, conflicts_with_all = ["view", "foreground", "metrics", "owner"])]
     stats: bool,
+
+    /// Hours for which names that a promotion removed are found by their exact paths.
+    #[arg(long, value_name = "HOURS", default_value_t = Grace::default().seconds / 3600)]
+    grace: u32,
 
     /// Serve for another `cfs mount`, which waits for a word on standard output.
     #[arg(long, hide = true, requires = "foreground")]
@@ -191,9 +197,8 @@ fn claim(dir: &Path) -> Result<File, CommandError> {
 
 /// Starts the process that serves the mount and waits until the mount answers.
 fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Result<(), CommandError> {
-    // The name is short and follows from the mount point, so that the next mount there writes it again.
-    let name = format!("mount-{:.12}.log", Digest::of(dir.as_os_str().as_encoded_bytes()));
-    let log_path = store.run_dir().join(name);
+    // The name follows from the mount point, so that the next mount there writes it again.
+    let log_path = store.run_dir().join(format!("{}.log", name_of(dir)));
     let log = File::create(&log_path).map_err(|error| CommandError::io("write", &log_path, error))?;
     let program = std::env::current_exe().map_err(|error| CommandError::io("find", "cfs".as_ref(), error))?;
     // The process goes elsewhere, so the path must be whole.
@@ -206,7 +211,6 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
     }
     command.args(["mount", "--foreground", "--serve"]).arg("--cache-size").arg(args.cache_size.to_string());
     command.args(args.allow_other.then_some("--allow-other"));
-    command.args(args.no_hardlinks.then_some("--no-hardlinks"));
     if let Some(name) = &args.view {
         command.args(["--view", name.as_str()]);
     }
@@ -221,6 +225,8 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
     if let Some(Owner { uid, gid }) = args.owner {
         command.args(["--owner", &format!("{uid}:{gid}")]);
     }
+    command.args(args.no_hardlinks.then_some("--no-hardlinks"));
+    command.args(["--grace", &args.grace.to_string()]);
     command.arg("--").arg(dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::io("run", &program, error))?;
@@ -254,6 +260,11 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
             "metrics": mode["metrics"],
         }),
     )
+}
+
+/// A short name for the mount at `dir`.
+fn name_of(dir: &Path) -> String {
+    format!("mount-{:.12}", Digest::of(dir.as_os_str().as_encoded_bytes()))
 }
 
 /// What the process that should have served the mount said before it ended.
@@ -290,7 +301,7 @@ fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result
         std::env::set_current_dir("/").map_err(|error| CommandError::io("go to", "/".as_ref(), error))?;
     }
     let listener = args.metrics.map(metrics::listen).transpose()?;
-    let mounted = mount(args, depot, dir)?;
+    let (mounted, _follower) = mount(args, depot, dir)?;
     let metrics = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     if let (Some(listener), Some(stats)) = (listener, mounted.stats()) {
         metrics::serve(listener, stats);
@@ -360,7 +371,7 @@ fn watch(mut signals: Signals, ends: Sender<End>) {
     });
 }
 
-fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<Mounted, CommandError> {
+fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<(Mounted, Follower), CommandError> {
     let Depot { store, catalogue } = depot;
     raise_open_files();
     let root = store.root();
@@ -372,23 +383,34 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<Mounted, CommandError>
         only: args.view.as_ref().map(|name| name.as_path().clone()),
         labels: vec![(mounts::DAEMON_LABEL.to_owned(), std::process::id().to_string())],
         no_hardlinks: args.no_hardlinks,
+        grace: match args.grace {
+            0 => Grace::NONE,
+            hours => Grace { seconds: hours.saturating_mul(3600), ..Grace::default() },
+        },
+        clock: now,
     };
     let catalogue = Arc::new(catalogue);
     let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
     let nodes = Arc::new(nodes);
     let gauges = metrics::gauges(&nodes, &catalogue);
-    let view = View::new(catalogue, nodes, store, options);
+    let view = Arc::new(View::new(catalogue, nodes, store, options));
     let settings = fuse::Settings {
         allow_other: args.allow_other || rustix::process::geteuid().is_root(),
         threads: args.threads.unwrap_or_else(Context::threads),
         transport: args.transport.into(),
         passthrough: !args.no_passthrough,
     };
-    let report = Box::new(|text: &str| {
-        let now = i64::try_from(Context::now_ns() / 1_000_000_000).unwrap_or(i64::MAX);
-        output::error(format_args!("{} {text}", time(now)));
-    });
-    Ok(fuse::mount(view, dir, settings, fuse::Host { report, gauges })?)
+    let name = format!("{}-{}", name_of(dir), std::process::id());
+    Ok(follow::mount(view, dir, settings, &name, gauges, Arc::new(report))?)
+}
+
+/// A line of the log.
+fn report(text: &str) {
+    output::error(format_args!("{} {text}", time(now())));
+}
+
+fn now() -> i64 {
+    i64::try_from(Context::now_ns() / 1_000_000_000).unwrap_or(i64::MAX)
 }
 
 /// Every file that somebody reads is open here, too.

@@ -110,6 +110,7 @@ fn change(place: &RefPath, rule: Option<Rule>, how: &How, context: &Context<'_>)
     match update {
         None => context.output.result(format_args!("{place} is so already; nothing changed"), &value),
         Some(update) => {
+            context.flip(&depot);
             let (id, generation) = (update.id, update.generation);
             let text = format!("{place} is {words} now; snapshot {id}, generation {generation}");
             context.output.result(text, &value)?;

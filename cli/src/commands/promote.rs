@@ -92,6 +92,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     }
     match apply(&depot, config, &request, &signer) {
         Ok((plan, updates)) => {
+            context.flip(&depot);
             print::done(context, &depot, &request, &plan, &updates)?;
             context.tell_hooks(&depot)
         }

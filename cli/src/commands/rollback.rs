@@ -71,6 +71,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
             .output
             .result(format_args!("{} has that tree already; nothing changed", plan.name), &value),
         Some(update) => {
+            context.flip(&depot);
             value["snapshot"] = update.id.to_string().into();
             value["generation"] = update.generation.into();
             let text =

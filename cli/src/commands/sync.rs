@@ -124,7 +124,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bar.finish_and_clear();
-    report(&done.map_err(failed)?, args, context)
+    let done = done.map_err(failed)?;
+    if done.update.is_some() {
+        context.flip(&depot);
+    }
+    report(&done, args, context)
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {

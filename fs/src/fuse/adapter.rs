@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ pub(super) trait Answers: Send + Sync {
 
 /// A view, as the kernel asks it.
 pub(super) struct Adapter<R, N> {
-    view: View<R, N>,
+    view: Arc<View<R, N>>,
     /// Where the kernel reads files of the store by itself.
     backings: Option<Backings>,
     has_warned: AtomicBool,
@@ -123,7 +124,7 @@ impl From<Errno> for Refusal {
 }
 
 impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
-    pub(super) fn new(view: View<R, N>, backings: Option<Backings>, host: Host) -> Self {
+    pub(super) fn new(view: Arc<View<R, N>>, backings: Option<Backings>, host: Host) -> Self {
         Self { view, backings, has_warned: AtomicBool::new(false), tally: Tally::default(), host }
     }
 

@@ -108,6 +108,11 @@ impl Notifier {
         self.tell(Notice::Entry { parent: parent.0, name: name.as_bytes() })
     }
 
+    /// Attributes of an inode have to be asked anew.
+    pub fn forget_attributes(&self, inode: crate::view::Inode) -> io::Result<()> {
+        self.tell(Notice::Attributes { inode: inode.0 })
+    }
+
     /// Attributes, pages and lines of an inode have to be asked anew.
     pub fn forget_content(&self, inode: crate::view::Inode) -> io::Result<()> {
         self.tell(Notice::Inode { inode: inode.0 })

@@ -42,6 +42,12 @@ pub(super) fn ruled(number: u64, rule: Rule) -> u64 {
     fields.into_iter().fold(number, absorb).number()
 }
 
+/// The number of the ghost of what had `number`.
+pub(super) fn of_ghost(number: u64) -> u64 {
+    // Eight letters are 64 bits.
+    absorb(number, u64::from_be_bytes(*b"a ghost ")).number()
+}
+
 /// The number of what no snapshot holds: a directory or symlink made of refs, at `path` of the mount.
 pub(super) fn of_place(path: &str, target: &str) -> u64 {
     text("place", path, target).number()
@@ -107,6 +113,7 @@ mod tests {
             ruled(number, Rule { mode: Some(0), ..Rule::USUAL }),
             ruled(number, Rule { uid: Some(0), ..Rule::USUAL }),
             ruled(number, Rule { gid: Some(0), ..Rule::USUAL }),
+            of_ghost(number),
         ];
         assert_eq!(ruled(number, Rule::USUAL), number);
         for (at, other) in others.iter().enumerate() {

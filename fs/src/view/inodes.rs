@@ -1,7 +1,7 @@
 //! What the kernel knows, by the numbers it knows it by.
 //!
-//! A directory of a snapshot is known by a number of its own for every place it was reached from, since the
-//! kernel lets a directory have one name only: `views/staging/x` and `snapshots/<id>/x` are two, and so are
+//! A directory of a snapshot is known by a number of its own for every [`Way`] of reaching it, since the kernel
+//! lets a directory have one name only: `views/staging/x` and `snapshots/<id>/x` are two, and so are
 //! `views/staging/x` before and after a promotion. Files, symlinks and places have no such limit and are
 //! known by the number that programs see, so an unchanged file keeps its cached pages over a promotion.
 //!
@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::access::{Access, Permit};
 use super::identity::LOWEST;
+use super::links::Slot;
 use super::places::Place;
-use crate::digest::{BlobId, SnapshotId};
-use crate::name::Name;
-use crate::tree::Dir;
+use crate::digest::{BlobId, NodeId, SnapshotId};
+use crate::name::{Name, TreePath};
 
 /// A number that the kernel knows something by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,17 +34,29 @@ impl fmt::Display for Inode {
     }
 }
 
-/// A directory of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BoundDir {
+/// What everything below a root has in common.
+#[derive(Debug)]
+pub(super) struct Binding {
     pub(super) snapshot: SnapshotId,
-    /// Inside the snapshot.
-    pub(super) path: Box<str>,
-    pub(super) dir: Dir,
-    pub(super) mtime: i64,
-    pub(super) permit: Permit,
     /// Rules of the snapshot.
     pub(super) access: Option<Arc<Access>>,
+    /// The generation that it was entered as, where it was entered through a ref.
+    pub(super) generation: Option<(TreePath, u64)>,
+    /// How many names its files have.
+    pub(super) links: Option<Arc<Slot>>,
+    /// It is no part of the generation shown, but a ghost.
+    pub(super) is_ghost: bool,
+}
+
+/// A directory of a snapshot.
+#[derive(Debug, Clone)]
+pub(super) struct BoundDir {
+    pub(super) binding: Arc<Binding>,
+    /// Inside the snapshot.
+    pub(super) path: Box<str>,
+    pub(super) id: NodeId,
+    pub(super) mtime: i64,
+    pub(super) permit: Permit,
     /// What programs see.
     pub(super) number: u64,
     /// What programs see as the number of `..`.
@@ -58,6 +70,7 @@ pub(super) struct File {
     pub(super) size_bytes: u64,
     pub(super) mtime: i64,
     pub(super) permit: Permit,
+    pub(super) is_ghost: bool,
 }
 
 /// A symlink.
@@ -66,6 +79,7 @@ pub(super) struct Link {
     pub(super) target: Box<str>,
     pub(super) mtime: i64,
     pub(super) permit: Permit,
+    pub(super) is_ghost: bool,
 }
 
 /// What is known by the number that programs see.
@@ -83,12 +97,18 @@ pub(super) enum Known {
     Shared(Shared),
 }
 
-/// How a directory of a snapshot was reached.
+/// How a directory of a snapshot is reached. What is reached in the same way is the same directory, though
+/// the kernel may know it by another name than before.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Way {
-    pub(super) parent: Inode,
-    pub(super) snapshot: SnapshotId,
-    pub(super) name: Name,
+pub(super) enum Way {
+    /// The root of a generation of a ref.
+    Generation(TreePath, u64),
+    /// A directory at the top of a snapshot which the top of the mount shows or showed.
+    OfTop(SnapshotId, Name),
+    /// By its name in a directory that is bound to a snapshot, or in one where names never change.
+    Below(Inode, Name),
+    /// By a name that stands for this snapshot now.
+    Dated(Inode, Name, SnapshotId),
 }
 
 const SHARDS: usize = 16;
@@ -104,13 +124,15 @@ pub(super) struct Inodes {
 struct Counted {
     shared: Shared,
     lookups: u64,
+    /// How many names it has in the snapshot in which it was looked up last.
+    links: u32,
     /// Of a file: its blob was found whole since the kernel got to know it.
     verified: bool,
 }
 
 #[derive(Debug, Default)]
 struct Dirs {
-    by_way: HashMap<Way, u64>,
+    by_way: HashMap<Arc<Way>, u64>,
     by_number: HashMap<u64, CountedDir>,
     last: u64,
 }
@@ -118,11 +140,20 @@ struct Dirs {
 #[derive(Debug)]
 struct CountedDir {
     dir: Arc<BoundDir>,
-    way: Way,
+    way: Arc<Way>,
     lookups: u64,
 }
 
 impl Inodes {
+    /// Counts a lookup of a directory that the kernel holds already, and returns it.
+    pub(super) fn enter_again(&self, way: &Way) -> Option<(Inode, Arc<BoundDir>)> {
+        let mut dirs = lock(&self.dirs);
+        let number = dirs.by_way.get(way).copied()?;
+        let counted = dirs.by_number.get_mut(&number)?;
+        counted.lookups += 1;
+        Some((Inode(number), Arc::clone(&counted.dir)))
+    }
+
     /// Counts a lookup of a directory and returns its inode.
     pub(super) fn enter_dir(&self, way: Way, make: impl FnOnce() -> BoundDir) -> (Inode, Arc<BoundDir>) {
         let mut dirs = lock(&self.dirs);
@@ -135,30 +166,55 @@ impl Inodes {
         // Numbers are never used again, so a late question about a forgotten one finds nothing.
         dirs.last = dirs.last.max(Inode::TOP.0) + 1;
         let number = dirs.last;
-        let dir = Arc::new(make());
-        dirs.by_way.insert(way.clone(), number);
+        let (dir, way) = (Arc::new(make()), Arc::new(way));
+        dirs.by_way.insert(Arc::clone(&way), number);
         dirs.by_number.insert(number, CountedDir { dir: Arc::clone(&dir), way, lookups: 1 });
         (Inode(number), dir)
     }
 
-    /// Counts a lookup of something whose number ought to be `number`, and returns the inode that it has:
-    /// the next free one when another thing has the number.
+    /// Counts a lookup of something with one name whose number ought to be `number`, and returns the inode that
+    /// it has: the next free one when another thing has the number.
     pub(super) fn enter_shared(&self, number: u64, shared: Shared) -> Inode {
+        self.enter_file(number, shared, || 1).0
+    }
+
+    /// The same for what has as many names as `links` tells of whatever has the number.
+    pub(super) fn enter_file(&self, number: u64, shared: Shared, links: impl Fn() -> u32) -> (Inode, u32) {
+        let wanted = number;
         let mut number = number;
         loop {
             let mut known = self.shard(number);
+            // Told under the lock: whoever counts meanwhile finds what is entered here, or is seen here.
+            let links = if number == wanted { links() } else { 1 };
             match known.get_mut(&number) {
                 None => {
-                    known.insert(number, Counted { shared, lookups: 1, verified: false });
-                    return Inode(number);
+                    known.insert(number, Counted { shared, lookups: 1, links, verified: false });
+                    return (Inode(number), links);
                 }
                 Some(counted) if counted.shared == shared => {
                     counted.lookups += 1;
-                    return Inode(number);
+                    counted.links = links;
+                    return (Inode(number), links);
                 }
                 Some(_) => number = (number + 1).max(LOWEST),
             }
         }
+    }
+
+    /// The inode of a place, if the kernel holds it.
+    pub(super) fn find_place(&self, number: u64, place: &Place) -> Option<Inode> {
+        let mut number = number;
+        loop {
+            match &self.shard(number).get(&number)?.shared {
+                Shared::Place(found) if **found == *place => return Some(Inode(number)),
+                _ => number = (number + 1).max(LOWEST),
+            }
+        }
+    }
+
+    /// Whether the kernel holds the directory that is reached so.
+    pub(super) fn holds_dir(&self, way: &Way) -> bool {
+        lock(&self.dirs).by_way.contains_key(way)
     }
 
     pub(super) fn get(&self, inode: Inode) -> Option<Known> {
@@ -188,6 +244,22 @@ impl Inodes {
             if counted.lookups == 0 {
                 known.remove(&inode.0);
             }
+        }
+    }
+
+    /// How many names the file was said to have last.
+    pub(super) fn links(&self, inode: Inode) -> u32 {
+        self.shard(inode.0).get(&inode.0).map_or(1, |counted| counted.links)
+    }
+
+    /// Says how many names a file has; returns whether the kernel has been told another number.
+    pub(super) fn set_links(&self, inode: Inode, links: u32) -> bool {
+        match self.shard(inode.0).get_mut(&inode.0) {
+            Some(counted) if counted.links != links => {
+                counted.links = links;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -235,7 +307,7 @@ mod tests {
 
     fn file(content: u8) -> Shared {
         let blob = BlobId::of(&[content]);
-        Shared::File(File { blob, size_bytes: 1, mtime: 0, permit: PERMIT })
+        Shared::File(File { blob, size_bytes: 1, mtime: 0, permit: PERMIT, is_ghost: false })
     }
 
     #[test]
@@ -260,22 +332,28 @@ mod tests {
     fn a_directory_is_another_by_another_way() {
         let inodes = Inodes::default();
         let dir = |snapshot| BoundDir {
-            snapshot,
+            binding: Arc::new(Binding {
+                snapshot,
+                access: None,
+                generation: None,
+                links: None,
+                is_ghost: false,
+            }),
             path: "x".into(),
-            dir: Dir { id: crate::digest::NodeId::of(b"x"), sums: crate::tree::Sums::default() },
+            id: NodeId::of(b"x"),
             mtime: 0,
             permit: PERMIT,
-            access: None,
             number: LOWEST,
             parent_number: LOWEST,
         };
-        let way = |parent, snapshot| Way { parent, snapshot, name: Name::new("x").unwrap() };
         let (one, two) = (SnapshotId::of(b"1"), SnapshotId::of(b"2"));
-        let enter = |parent, snapshot| inodes.enter_dir(way(Inode(parent), snapshot), || dir(snapshot)).0;
+        let way = |parent, snapshot| Way::Dated(Inode(parent), Name::new("x").unwrap(), snapshot);
+        let enter = |parent, snapshot| inodes.enter_dir(way(parent, snapshot), || dir(snapshot)).0;
         let first = enter(5, one);
         assert_eq!(enter(5, one), first);
         assert_ne!(enter(5, two), first);
         assert_ne!(enter(6, one), first);
+        assert!(inodes.holds_dir(&way(5, one)) && !inodes.holds_dir(&way(6, two)));
         inodes.forget(first, 2);
         assert!(inodes.get(first).is_none());
         assert_ne!(enter(5, one), first, "a number is used once");

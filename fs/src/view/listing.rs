@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::inodes::BoundDir;
-use super::places::{self, Child, Place};
+use super::places::{self, Child, Generation, Place};
 use super::roots::Roots;
 use super::{FileKind, Found, Holds, Inode, View, ViewError};
 use crate::digest::NodeId;
@@ -40,6 +40,17 @@ pub(super) enum OpenDir {
     },
     /// Of a place: `.`, `..` and what stood there.
     Place(Vec<(String, u64, FileKind)>),
+}
+
+impl OpenDir {
+    /// A directory that lists nothing.
+    pub(super) fn dots(number: u64, parent_number: u64) -> Self {
+        Self::Place(dots(number, parent_number))
+    }
+}
+
+fn dots(number: u64, parent_number: u64) -> Vec<(String, u64, FileKind)> {
+    vec![(".".to_owned(), number, FileKind::Dir), ("..".to_owned(), parent_number, FileKind::Dir)]
 }
 
 /// The leaf nodes of a directory in order, each with the number of entries before it.
@@ -118,7 +129,7 @@ impl<R: Roots, N: Nodes> View<R, N> {
                 }
                 if leaves.get().is_none() {
                     // Whoever is faster, both found the same.
-                    let _ = leaves.set(Leaves::of(&self.nodes, dir.dir.id)?);
+                    let _ = leaves.set(Leaves::of(&self.nodes, dir.id)?);
                 }
                 let Some(leaves) = leaves.get() else { return Ok(()) };
                 // A name that may stand for something else in a moment is not worth an inode.
@@ -158,17 +169,15 @@ impl<R: Roots, N: Nodes> View<R, N> {
 
     /// What stands in a place now.
     pub(super) fn list_place(&self, place: &Place) -> Result<OpenDir, ViewError> {
-        let mut lines = vec![
-            (".".to_owned(), place.number(), FileKind::Dir),
-            ("..".to_owned(), place.parent_number(), FileKind::Dir),
-        ];
+        let mut lines = dots(place.number(), place.parent_number());
         for (name, child) in places::children(&self.roots, place)? {
             let (number, kind) = match child {
                 Child::Place(below) => (below.number(), FileKind::Dir),
                 Child::Link { number, .. } => (number, FileKind::Symlink),
                 // A snapshot that cannot be had does not hide the others; looking it up tells.
-                Child::Root(id) => {
-                    let number = self.root_dir(id, None).map_or_else(|_| place.number(), |dir| dir.number);
+                Child::Root(id) | Child::Generation(Generation { id, .. }) => {
+                    let number =
+                        self.root_dir(id, None, None).map_or_else(|_| place.number(), |dir| dir.number);
                     (number, FileKind::Dir)
                 }
             };

@@ -6,6 +6,7 @@
 //! current/<ref>      symlink to ../snapshots/<id>
 //! snapshots/<id>     every snapshot, by its whole id
 //! at/<ref>/<time>    the newest snapshot of a ref not later than <time>
+//! generations/<ref>/<k>   what the ref was as its <k>th generation
 //! ```
 //!
 //! Always true: a place has no state; what stands in it is asked of the [`Roots`] each time. Where a ref's
@@ -32,6 +33,10 @@ pub(super) enum Place {
     Refs { area: Area, below: TreePath },
     /// The times of a ref.
     Times(TreePath),
+    /// The generations of a ref.
+    Generations(TreePath),
+    /// Where a mount that shows one ref keeps what it showed before. No listing shows it.
+    Former,
     /// All snapshots.
     Snapshots,
 }
@@ -43,14 +48,17 @@ pub(super) enum Area {
     Views,
     Current,
     At,
+    Generations,
 }
 
 /// What stands at a name of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Child {
     Place(Place),
-    /// The root of a snapshot.
+    /// The root of a snapshot, of no ref.
     Root(SnapshotId),
+    /// The root of a generation of a ref.
+    Generation(Generation),
     /// A symlink.
     Link {
         /// The number that programs see.
@@ -59,7 +67,18 @@ pub(super) enum Child {
     },
 }
 
-const AREAS: [Area; 4] = [Area::At, Area::Compose, Area::Current, Area::Views];
+/// A ref at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Generation {
+    pub(super) name: TreePath,
+    pub(super) number: u64,
+    pub(super) id: SnapshotId,
+}
+
+const AREAS: [Area; 5] = [Area::At, Area::Compose, Area::Current, Area::Generations, Area::Views];
+
+/// The name of [`Place::Former`].
+pub(super) const FORMER: &str = ".cfs-former";
 
 impl Area {
     fn dir_name(self) -> &'static str {
@@ -68,6 +87,7 @@ impl Area {
             Self::Views => "views",
             Self::Current => "current",
             Self::At => "at",
+            Self::Generations => "generations",
         }
     }
 
@@ -76,6 +96,7 @@ impl Area {
         let components: Vec<&str> = name.components().collect();
         match (self, components.as_slice()) {
             (Self::Compose, ["compose", rest @ ..]) if !rest.is_empty() => Some(rest.to_vec()),
+            (Self::Generations, _) => Some(components),
             (Self::Compose, _) | (_, ["compose", _, ..]) => None,
             _ => Some(components),
         }
@@ -85,7 +106,7 @@ impl Area {
     fn ref_at(self, below: &TreePath) -> Option<TreePath> {
         let name = match self {
             Self::Compose => TreePath::new(self.dir_name()).ok()?.concat(below).ok()?,
-            Self::Views | Self::Current | Self::At => below.clone(),
+            Self::Views | Self::Current | Self::At | Self::Generations => below.clone(),
         };
         if self.place_of(&name).is_some() { Some(name) } else { None }
     }
@@ -98,9 +119,19 @@ impl Place {
             Self::Top | Self::Followed(_) => String::new(),
             Self::Snapshots => "snapshots".to_owned(),
             Self::Times(name) => format!("at/{name}"),
+            Self::Generations(name) => format!("generations/{name}"),
+            Self::Former => FORMER.to_owned(),
             Self::Refs { area, below } if below.is_root() => area.dir_name().to_owned(),
             Self::Refs { area, below } => format!("{}/{below}", area.dir_name()),
         }
+    }
+
+    /// The place where the mount shows a ref, and the ref's name there.
+    pub(super) fn showing(name: &TreePath) -> Option<(Self, Name)> {
+        let area = if Area::Compose.place_of(name).is_some() { Area::Compose } else { Area::Views };
+        let path = TreePath::new(area.place_of(name)?.join("/")).ok()?;
+        let (below, last) = path.split_last()?;
+        Some((Self::Refs { area, below }, last))
     }
 
     /// The number that programs see.
@@ -125,17 +156,22 @@ pub(super) fn child(roots: &dyn Roots, place: &Place, name: &Name) -> Result<Opt
     match place {
         Place::Top => Ok(top().into_iter().find_map(|(n, child)| (n == name.as_str()).then_some(child))),
         Place::Followed(_) => Ok(None),
+        Place::Generations(of) => {
+            let number =
+                name.as_str().parse().ok().filter(|number: &u64| number.to_string() == name.as_str());
+            number.map_or(Ok(None), |number| generation(roots, of, number))
+        }
         Place::Refs { area, below } => {
             let Ok(path) = below.join(name) else { return Ok(None) };
             child_of_area(roots, *area, &path)
         }
         Place::Times(of) => {
             let Some(time) = stamp::seconds(name.as_str()) else { return Ok(None) };
-            let Some((of, _)) = follow(roots, of)? else { return Ok(None) };
-            let found = roots.at(&of, time).map_err(|source| ViewError::roots(of, source))?;
+            let Some(of) = follow(roots, of)? else { return Ok(None) };
+            let found = roots.at(&of.name, time).map_err(|source| ViewError::roots(of.name, source))?;
             Ok(found.map(Child::Root))
         }
-        Place::Snapshots => {
+        Place::Snapshots | Place::Former => {
             let Ok(id) = name.as_str().parse::<SnapshotId>() else { return Ok(None) };
             let found = roots.snapshot(id).map_err(|source| ViewError::roots(id, source))?;
             Ok(found.map(|_| Child::Root(id)))
@@ -143,12 +179,29 @@ pub(super) fn child(roots: &dyn Roots, place: &Place, name: &Name) -> Result<Opt
     }
 }
 
+/// What a ref was as its `number`th generation; what it is now is a symlink to where that is shown.
+fn generation(roots: &dyn Roots, of: &TreePath, number: u64) -> Result<Option<Child>, ViewError> {
+    let failed = |source| ViewError::roots(of, source);
+    let Some(Target::Snapshot { generation: now, .. }) = roots.find(of).map_err(failed)? else {
+        return Ok(None);
+    };
+    if number >= now {
+        let here = format!("generations/{of}/{number}");
+        let target = relative(&here, &shown_at(of));
+        let link = Child::Link { number: identity::of_place(&here, &target), target };
+        return Ok((number == now).then_some(link));
+    }
+    let id = roots.generation(of, number).map_err(failed)?;
+    Ok(id.map(|id| Child::Generation(Generation { name: of.clone(), number, id })))
+}
+
 /// Everything in `place`, in the order of the names. Of the times of a ref nothing is listed, since every
-/// second is one.
+/// second is one, and of its generations nothing, since who walks through the mount should not meet all of the
+/// past.
 pub(super) fn children(roots: &dyn Roots, place: &Place) -> Result<Vec<(String, Child)>, ViewError> {
     match place {
         Place::Top => Ok(top().into_iter().map(|(name, child)| (name.to_owned(), child)).collect()),
-        Place::Followed(_) | Place::Times(_) => Ok(Vec::new()),
+        Place::Followed(_) | Place::Times(_) | Place::Generations(_) | Place::Former => Ok(Vec::new()),
         Place::Snapshots => {
             let mut ids = roots.snapshots().map_err(|source| ViewError::roots("snapshots", source))?;
             ids.sort_unstable();
@@ -223,24 +276,28 @@ fn ref_child(
         Child::Link { number: identity::of_place(&here, &target), target }
     };
     Ok(match (area, target) {
-        (Area::Compose | Area::Views, Target::Snapshot { id, .. }) => Some(Child::Root(*id)),
+        (Area::Compose | Area::Views, Target::Snapshot { id, generation }) => {
+            let (name, number, id) = (name.clone(), *generation, *id);
+            Some(Child::Generation(Generation { name, number, id }))
+        }
         (Area::Compose | Area::Views, Target::Symbolic(to)) => Some(link(&shown_at(to))),
-        (Area::Current, _) => follow(roots, name)?.map(|(_, id)| link(&format!("snapshots/{id}"))),
+        (Area::Current, _) => follow(roots, name)?.map(|found| link(&format!("snapshots/{}", found.id))),
+        (Area::Generations, Target::Symbolic(_)) => None,
+        (Area::Generations, _) => Some(Child::Place(Place::Generations(name.clone()))),
         (Area::At, _) => Some(Child::Place(Place::Times(name.clone()))),
     })
 }
 
-/// The snapshot that a ref names, through symbolic refs, with the ref that names it. `None` when one of them
+/// The generation that a ref names, through symbolic refs. `None` when one of them
 /// does not exist or they go in a circle.
-pub(super) fn follow(
-    roots: &dyn Roots,
-    name: &TreePath,
-) -> Result<Option<(TreePath, SnapshotId)>, ViewError> {
+pub(super) fn follow(roots: &dyn Roots, name: &TreePath) -> Result<Option<Generation>, ViewError> {
     let mut name = name.clone();
     for _ in 0..FOLLOW_MAX {
         match roots.find(&name).map_err(|source| ViewError::roots(&name, source))? {
             None => return Ok(None),
-            Some(Target::Snapshot { id, .. }) => return Ok(Some((name, id))),
+            Some(Target::Snapshot { id, generation: number }) => {
+                return Ok(Some(Generation { name, number, id }));
+            }
             Some(Target::Symbolic(to)) => name = to,
         }
     }
@@ -248,7 +305,7 @@ pub(super) fn follow(
 }
 
 /// Where the mount shows a ref as a directory.
-fn shown_at(name: &TreePath) -> String {
+pub(super) fn shown_at(name: &TreePath) -> String {
     if Area::Compose.place_of(name).is_some() { name.to_string() } else { format!("views/{name}") }
 }
 

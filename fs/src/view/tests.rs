@@ -1,9 +1,7 @@
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::sync::RwLock;
-
-use proptest::prelude::*;
 
 use super::access::Access;
 use super::ghosts::{self, At, Grace};
@@ -12,6 +10,8 @@ use super::*;
 use crate::digest::NodeId;
 use crate::edit::build;
 use crate::tree::{Node, Stage};
+
+mod model;
 
 /// Refs and snapshots in memory; a time is the number of the generation that was made then.
 #[derive(Default)]
@@ -183,6 +183,21 @@ impl Kernel {
         });
     }
 
+    /// Goes on to what refs name now and lets go of what is shown no more, as a mount does: what the kernel
+    /// knew by a name of a ref is looked up by another.
+    fn follow(&self) {
+        for stale in self.catch_up().unwrap() {
+            let (above, name) = (self.inode_at(&stale.path), self.inode_at(&stale.kept));
+            assert_ne!(above, name, "{stale:?}");
+            let labels = self.labels(name.unwrap()).unwrap();
+            assert!(labels.contains(&("user.cfs.snapshot".to_owned(), stale.snapshot.to_string())));
+        }
+    }
+
+    fn inode_at(&self, path: &str) -> Option<Inode> {
+        self.top(path).map(|found| found.inode)
+    }
+
     fn at(&self, from: Inode, path: &str) -> Option<Found> {
         let mut found = None;
         let mut here = from;
@@ -264,7 +279,7 @@ fn the_namespace_is_made_of_refs() {
     world.point("dangling", Target::Symbolic(path("nowhere")));
     let view = world.view(Options::default());
 
-    assert_eq!(view.names(Inode::TOP), ["at", "compose", "current", "snapshots", "views"]);
+    assert_eq!(view.names(Inode::TOP), ["at", "compose", "current", "generations", "snapshots", "views"]);
     let names = |at: &str| view.names(view.top(at).unwrap().inode);
     assert_eq!(names("views"), ["dangling", "newest", "sig", "staging"]);
     assert_eq!(names("views/sig"), ["9"]);
@@ -276,6 +291,8 @@ fn the_namespace_is_made_of_refs() {
     assert_eq!(names("current/sig/9"), ["core"]);
     assert_eq!(names("at"), ["dangling", "newest", "sig", "staging"]);
     assert_eq!(names("at/sig/9/core"), [""; 0]);
+    assert_eq!(names("generations"), ["compose", "sig", "staging"]);
+    assert_eq!(names("generations/staging"), [""; 0]);
 
     let link = |at: &str| view.read_link(view.top(at).unwrap().inode).unwrap().into_string();
     assert_eq!(link("compose/9/latest"), "Rocky-9.7");
@@ -288,6 +305,9 @@ fn the_namespace_is_made_of_refs() {
     let walk = |at: &str| view.walk(view.top(at).unwrap().inode);
     assert_eq!(walk("views/staging"), files([("a", "2")]));
     assert_eq!(walk(&format!("snapshots/{old}")), files([("a", "1")]));
+    assert_eq!(link("generations/staging/2"), "../../views/staging");
+    assert_eq!(link("generations/compose/9/Rocky-9.7/1"), "../../../../compose/9/Rocky-9.7");
+    assert_eq!(walk("generations/staging/1"), files([("a", "1")]));
     assert_eq!(walk("at/staging/19700101T000001Z"), files([("a", "1")]));
     assert_eq!(walk("at/staging/20260130T203000Z"), files([("a", "2")]));
     assert_eq!(walk("at/newest/20260130T203000Z"), files([("r", "rocky")]));
@@ -301,6 +321,12 @@ fn the_namespace_is_made_of_refs() {
         "at/staging/19700101T000000Z",
         "at/staging/2026-01-30",
         "at/dangling/20260130T203000Z",
+        "generations/staging/0",
+        "generations/staging/01",
+        "generations/staging/+1",
+        "generations/staging/3",
+        "generations/newest",
+        "generations/other/1",
         "snapshots/0123",
         "snapshots/0000000000000000000000000000000000000000000000000000000000000000",
         "views/staging/b",
@@ -321,7 +347,7 @@ fn a_snapshot_is_found_without_listing_all() {
 }
 
 #[test]
-fn names_of_refs_hold_for_a_moment_and_names_in_snapshots_forever() {
+fn names_hold_until_a_flip_takes_them_back_or_for_a_moment() {
     let world = World::new();
     world.flip("sig/core", &files([("d/a", "1")]));
     world.point("link", Target::Symbolic(path("sig/core")));
@@ -329,7 +355,7 @@ fn names_of_refs_hold_for_a_moment_and_names_in_snapshots_forever() {
     for (at, holds) in [
         ("views", Holds::Forever),
         ("views/sig", Holds::Now),
-        ("views/sig/core", Holds::Now),
+        ("views/sig/core", Holds::Forever),
         ("views/link", Holds::Now),
         ("current/link", Holds::Now),
         ("views/sig/core/d", Holds::Forever),
@@ -475,6 +501,8 @@ fn what_did_not_change_keeps_its_number_and_files_keep_their_inode() {
     let all = || paths.map(|at| view.top(&format!("views/v/{at}")).unwrap());
     let before = all();
     world.flip("v", &files([("same/file", "1"), ("other/file", "2"), ("link", "->same")]));
+    assert_eq!(all(), before, "until it is told");
+    view.follow();
     let after = all();
     let numbers = |of: &[Found; 4]| of.map(|found| found.attributes.number);
     assert_eq!(numbers(&before)[0], numbers(&after)[0], "a directory with the same content");
@@ -482,6 +510,8 @@ fn what_did_not_change_keeps_its_number_and_files_keep_their_inode() {
     assert_eq!(before[2].inode, after[2].inode, "a file keeps its cached pages");
     assert_eq!(before[3].inode, after[3].inode);
     assert_ne!(before[0].inode, after[0].inode, "whoever is inside the old directory stays there");
+    let kept = paths.map(|at| view.top(&format!("generations/v/1/{at}")).unwrap());
+    assert_eq!(kept, before, "what the kernel knows moves there");
 }
 
 #[test]
@@ -499,12 +529,25 @@ fn one_ref_at_the_top() {
     let (_, holds) = view.attributes(Inode::TOP).unwrap();
     assert_eq!(holds, Holds::Now);
     let inside = view.top("d").unwrap();
-    assert_eq!(inside.holds, Holds::Now);
+    assert_eq!((inside.holds, view.top("gone").unwrap().holds), (Holds::Forever, Holds::Now));
+    let former = world.map.refs.read().unwrap()[&path("r")][0].clone();
+    let Target::Snapshot { id: former, .. } = former else { panic!("{former:?}") };
+    assert!(view.top(&format!(".cfs-former/{former}/d")).is_none(), "it is shown");
     let (handle, holds) = view.open_dir(Inode::TOP).unwrap();
     assert_eq!(holds, Holds::Now);
 
     let new = files([("d/a", "2"), ("d/b", "3")]);
     world.flip("r", &new);
+    assert_eq!(view.walk(Inode::TOP), old);
+    view.follow();
+    assert_eq!(view.walk(Inode::TOP), new);
+    assert_eq!(view.inode_at(&format!(".cfs-former/{former}/d")), Some(inside.inode));
+    world.flip("other", &old);
+    world.point("latest", Target::Symbolic(path("other")));
+    view.follow();
+    assert_eq!(view.walk(Inode::TOP), old);
+    world.point("latest", Target::Symbolic(path("r")));
+    view.follow();
     assert_eq!(view.walk(Inode::TOP), new);
     assert_eq!(view.walk(inside.inode), files([("a", "1")]));
     let names: Vec<String> = view.lines(handle, true).into_iter().map(|(name, ..)| name).collect();
@@ -604,119 +647,50 @@ fn a_large_directory_is_read_in_pieces_from_any_offset() {
     assert!(view.attributes(file).is_err());
 }
 
-/// What a program may hold while refs move.
-enum Held {
-    Dir(Inode, Files),
-    OpenDir(u64, Vec<String>),
-    File(u64, String),
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Flip { name: usize, tree: usize },
-    HoldDir { name: usize, dir: usize },
-    HoldOpenDir { name: usize },
-    HoldFile { name: usize, file: usize },
-    Forget,
-}
-
-fn any_tree() -> impl Strategy<Value = Files> {
-    // Few names and contents, so that trees share much and differ in a little.
-    let path = prop_oneof!["[ab]/[ab]/[a-d]", "[cd]/[a-d]", "[ef]"];
-    proptest::collection::btree_map(path, "[xyz]{1,2}|->[ab]", 1..12)
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let index = || 0..100_usize;
-    prop_oneof![
-        3 => (index(), index()).prop_map(|(name, tree)| Step::Flip { name, tree }),
-        2 => (index(), index()).prop_map(|(name, dir)| Step::HoldDir { name, dir }),
-        1 => index().prop_map(|name| Step::HoldOpenDir { name }),
-        2 => (index(), index()).prop_map(|(name, file)| Step::HoldFile { name, file }),
-        1 => Just(Step::Forget),
-    ]
-}
-
-fn held_dirs(held: &[Held]) -> Vec<Inode> {
-    let dir = |held: &Held| match held {
-        Held::Dir(inode, _) => Some(*inode),
-        Held::OpenDir(..) | Held::File(..) => None,
-    };
-    held.iter().filter_map(dir).collect()
-}
-
-/// The part of a tree below `dir`.
-fn part(files: &Files, dir: &str) -> Files {
-    let prefix = format!("{dir}/");
-    let below = files.iter().filter_map(|(at, content)| Some((at.strip_prefix(&prefix)?, content)));
-    below.map(|(at, content)| (at.to_owned(), content.clone())).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whoever holds something goes on in the snapshot it was taken from; whoever comes by name sees the
-    /// newest one, whole.
-    #[test]
-    fn nobody_sees_two_snapshots_mixed(
-        trees in proptest::collection::vec(any_tree(), 2..5),
-        steps in proptest::collection::vec(any_step(), 1..40),
-    ) {
-        const NAMES: [&str; 2] = ["staging", "sig/core"];
-        let world = World::new();
-        let view = world.view(Options::default());
-        let mut now = [0; 2].map(|tree: usize| trees[tree].clone());
-        for (name, files) in NAMES.into_iter().zip(&now) {
-            world.flip(name, files);
-        }
-        let mut held = Vec::new();
-        for step in steps {
-            match step {
-                Step::Flip { name, tree } => {
-                    now[name % 2] = trees[tree % trees.len()].clone();
-                    world.flip(NAMES[name % 2], &now[name % 2]);
-                }
-                Step::HoldDir { name, dir } => {
-                    let files = &now[name % 2];
-                    let dirs: Vec<&str> =
-                        files.keys().filter_map(|at| at.rsplit_once('/')).map(|(dir, _)| dir).collect();
-                    let (at, files) = match dirs.get(dir % dirs.len().max(1)) {
-                        Some(dir) => (format!("views/{}/{dir}", NAMES[name % 2]), part(files, dir)),
-                        None => (format!("views/{}", NAMES[name % 2]), files.clone()),
-                    };
-                    held.push(Held::Dir(view.top(&at).unwrap().inode, files));
-                }
-                Step::HoldOpenDir { name } => {
-                    let dir = view.top(&format!("views/{}", NAMES[name % 2])).unwrap().inode;
-                    let names = now[name % 2].keys().map(|at| at.split('/').next().unwrap().to_owned());
-                    let names: BTreeSet<String> = names.collect();
-                    held.push(Held::OpenDir(view.open_dir(dir).unwrap().0, names.into_iter().collect()));
-                }
-                Step::HoldFile { name, file } => {
-                    let plain = now[name % 2].iter().filter(|(_, content)| !content.starts_with("->"));
-                    if let Some((at, content)) = plain.clone().cycle().nth(file % plain.count().max(1)) {
-                        let found = view.top(&format!("views/{}/{at}", NAMES[name % 2])).unwrap();
-                        held.push(Held::File(view.open_file(found.inode).unwrap(), content.clone()));
-                    }
-                }
-                Step::Forget => view.forget_all(&held_dirs(&held)),
-            }
-            for (name, files) in NAMES.into_iter().zip(&now) {
-                prop_assert_eq!(&view.walk(view.top(&format!("views/{name}")).unwrap().inode), files);
-            }
-            for held in &held {
-                match held {
-                    Held::Dir(inode, files) => prop_assert_eq!(&view.walk(*inode), files),
-                    Held::File(handle, content) => prop_assert_eq!(&view.content(*handle), content),
-                    Held::OpenDir(handle, names) => {
-                        let lines: Vec<String> =
-                            view.lines(*handle, true).into_iter().skip(2).map(|(name, ..)| name).collect();
-                        prop_assert_eq!(&lines, names);
-                    }
-                }
-            }
-        }
-        view.forget_all(&[]);
-        prop_assert_eq!(view.held_inodes(), 0);
+#[test]
+fn equal_files_of_a_snapshot_are_links_once_they_are_counted() {
+    let world = World::new();
+    let count = |view: &Kernel| while view.count_links(Duration::ZERO).unwrap().is_some() {};
+    let links = |view: &Kernel, at: &str| view.top(&format!("views/v/{at}")).unwrap().attributes.links;
+    let first = files([
+        ("a/x", "same"),
+        ("b/x", "same"),
+        ("c", "same"),
+        ("run", "#!same"),
+        ("one", "1"),
+        ("a/repomd.xml", "equal"),
+        ("b/repomd.xml", "equal"),
+    ]);
+    world.flip("v", &first);
+    let view = world.view(Options::default());
+    let early = view.top("views/v/a/x").unwrap();
+    assert_eq!(early.attributes.links, 1, "not counted");
+    let changed = view.count_links(Duration::ZERO).unwrap().unwrap();
+    assert_eq!(changed, [early.inode], "the kernel has been told another number");
+    assert_eq!(view.attributes(early.inode).unwrap().0.links, 3);
+    for (at, expected) in [("a/x", 3), ("b/x", 3), ("c", 3), ("run", 1), ("one", 1), ("a/repomd.xml", 1)] {
+        assert_eq!(links(&view, at), expected, "{at}");
     }
+    let number = |at: &str| view.top(&format!("views/v/{at}")).unwrap().attributes.number;
+    assert_eq!(number("a/x"), number("c"));
+    assert_ne!(number("a/repomd.xml"), number("b/repomd.xml"), "they are replaced in place");
+
+    // From one generation to the next, by the difference.
+    let mut second = first.clone();
+    second.remove("c");
+    second.extend(files([("d/one", "1"), ("d/e/one", "1"), ("run", "same")]));
+    world.flip("v", &second);
+    view.follow();
+    let _ = view.top("views/v/run");
+    count(&view);
+    let fresh = world.view(Options::default());
+    let _ = fresh.top("views/v/run");
+    count(&fresh);
+    for (at, expected) in [("a/x", 3), ("run", 3), ("one", 3), ("d/e/one", 3), ("b/repomd.xml", 1)] {
+        assert_eq!((links(&view, at), links(&fresh, at)), (expected, expected), "{at}");
+    }
+    assert_eq!(view.top("generations/v/1/c").unwrap().attributes.links, 3, "a count is that of its snapshot");
+
+    let without = world.view(Options { no_hardlinks: true, ..Options::default() });
+    assert_eq!((links(&without, "a/x"), without.count_links(Duration::ZERO).unwrap()), (1, None));
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use cfs_fs::follow::{self, Follower};
 use cfs_fs::fuse::{self, Mounted};
 use cfs_fs::mounts;
 use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
@@ -73,7 +74,7 @@ pub fn tidy(root: &Path, keep: bool) -> Result<(), CommandError> {
 }
 
 /// Mounts all of the store, or says why it cannot.
-fn mount(root: &Path) -> Result<Mounted, String> {
+fn mount(root: &Path) -> Result<(Mounted, Follower), String> {
     let depot = Depot::open(&root.join(STORE)).map_err(|e| e.to_string())?;
     let catalogue = Arc::new(depot.catalogue);
     let nodes = CachedNodes::new(Arc::clone(&catalogue), CACHE_BYTES);
@@ -82,8 +83,9 @@ fn mount(root: &Path) -> Result<Mounted, String> {
     let threads = Context::threads().max(THREADS_MIN);
     let settings =
         fuse::Settings { allow_other: false, threads, transport: fuse::Transport::Auto, passthrough: true };
-    let host = fuse::Host { report: Box::new(|text: &str| output::error(text)), gauges: Vec::new() };
-    let mounted = fuse::mount(view, &root.join(MOUNT_POINT), settings, host);
+    let report = Arc::new(|text: &str| output::error(text));
+    let dir = root.join(MOUNT_POINT);
+    let mounted = follow::mount(Arc::new(view), &dir, settings, "demo", Vec::new(), report);
     mounted.map_err(|error| whole_text(&error))
 }
 

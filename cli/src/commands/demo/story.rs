@@ -211,6 +211,7 @@ impl<'a> Story<'a> {
         let request = rollback::Request { name, to: None, raw: false, message };
         let plan = rollback::plan(&self.depot, &request)?;
         rollback::apply(&self.depot, &Config::default(), &request, &plan, &self.context.signer())?;
+        self.context.flip(&self.depot);
         let flipped = Instant::now();
         let root = stored(&self.depot, &view("production")?).map_err(failed)?;
         let back = StoredDir { depot: &self.depot, root }.manifest()?;
@@ -315,6 +316,7 @@ impl<'a> Story<'a> {
         let request =
             promote::Request { steps, message: "cfs demo".to_owned(), ..promote::Request::default() };
         promote::apply(&self.depot, &Config::default(), &request, &self.context.signer())?;
+        self.context.flip(&self.depot);
         Ok(())
     }
 

@@ -94,6 +94,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     });
     match update {
         Some(update) => {
+            context.flip(&depot);
             let text = format!("{text}; snapshot {}, generation {}", update.id, update.generation);
             context.output.result(text, &value)
         }

@@ -184,6 +184,8 @@ pub(in crate::fuse) fn header(unique: u64, answer: Result<usize, Errno>) -> [u8;
 pub(in crate::fuse) enum Notice<'a> {
     /// What a name stands for has to be asked anew.
     Entry { parent: u64, name: &'a [u8] },
+    /// Attributes of an inode have to be asked anew.
+    Attributes { inode: u64 },
     /// Attributes and pages of an inode have to be asked anew.
     Inode { inode: u64 },
 }
@@ -192,6 +194,10 @@ impl Notice<'_> {
     /// The whole message.
     pub(in crate::fuse) fn bytes(self) -> Vec<u8> {
         let (code, body) = match self {
+            // No pages are meant by an offset below zero.
+            Self::Attributes { inode } => {
+                (2, [&inode.to_ne_bytes()[..], &(-1_i64).to_ne_bytes(), &[0; 8]].concat())
+            }
             // From the first byte to the last.
             Self::Inode { inode } => (2, [&inode.to_ne_bytes()[..], &[0; 16]].concat()),
             Self::Entry { parent, name } => {

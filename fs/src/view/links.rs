@@ -1,0 +1,244 @@
+//! How many names a file has in a snapshot.
+//!
+//! Equal files of a snapshot have one inode number, so programs take them for hard links, and want to be told
+//! how many there are. Counting reads the whole tree once, so a thread of its own does it ([`View::count_links`]),
+//! and from one generation to the next it costs what differs. Until a snapshot is counted, its files have one
+//! link each, as far as anybody is told.
+//!
+//! Always true: a count is that of a whole snapshot or is not told; counting begins when a file of a snapshot is
+//! looked up, not before, and again when that count was dropped to make room.
+//!
+//! [`View::count_links`]: super::View::count_links
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use super::access::{Access, Rule};
+use super::identity;
+use super::roots::Root;
+use crate::diff::{Change, diff};
+use crate::digest::SnapshotId;
+use crate::tree::{Dir, Item, Kind, NodeError, Nodes};
+use crate::walk::walk;
+
+/// What slots tell, and what the next count may begin with, take at most this much memory each, unless the
+/// newest takes more.
+const KEPT_BYTES: usize = 24 << 20;
+/// So many slots are looked through for those that nobody holds.
+const SLOTS_SWEPT: usize = 64;
+
+/// Names of files that are replaced in place by those who mirror a tree, so that they must not be links of one
+/// another: the metadata's own index, and lists of files.
+fn is_replaced_in_place(name: &str) -> bool {
+    ["repomd.xml", "treeinfo", ".treeinfo", "fullfilelist", "fullfiletimelist", "imagelist"]
+        .iter()
+        .any(|start| name.starts_with(start))
+}
+
+/// The inode number of a file of a snapshot, of a lone one or of one that shares it with its equals.
+pub(super) fn number_of_file(
+    item: &Item,
+    path: impl Fn() -> String,
+    name: &str,
+    rule: Rule,
+    is_lone: bool,
+) -> u64 {
+    let Kind::File { blob, size_bytes, executable } = &item.kind else { return 0 };
+    let number = identity::ruled(identity::of_file(*blob, *size_bytes, *executable, item.mtime), rule);
+    if is_lone || is_replaced_in_place(name) { identity::at_path(number, &path()) } else { number }
+}
+
+/// The files of a snapshot by number.
+#[derive(Debug)]
+struct Tally {
+    root: Dir,
+    access: Option<Arc<Access>>,
+    /// Of every file, sorted.
+    numbers: Vec<u64>,
+}
+
+/// Numbers that are there more than once, sorted, and how often.
+type Several = Box<[(u64, u32)]>;
+
+impl Tally {
+    fn several(&self) -> Several {
+        let runs = self.numbers.chunk_by(|a, b| a == b).filter(|run| run.len() > 1);
+        runs.map(|run| (run[0], u32::try_from(run.len()).unwrap_or(u32::MAX))).collect()
+    }
+
+    fn whole(nodes: &impl Nodes, root: Dir, access: Option<Arc<Access>>) -> Result<Self, NodeError> {
+        let mut numbers = Vec::with_capacity(usize::try_from(root.sums.files).unwrap_or(0));
+        walk(nodes, root, "", &mut |path, item| {
+            numbers.extend(number_at(path, item, access.as_deref()));
+            Ok::<(), NodeError>(())
+        })?;
+        numbers.sort_unstable();
+        Ok(Self { root, access, numbers })
+    }
+
+    /// The tally of another snapshot with the same rules, at the cost of the difference.
+    fn other(&self, nodes: &impl Nodes, root: Dir) -> Result<Self, NodeError> {
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        let access = self.access.as_deref();
+        diff(nodes, self.root, root, &mut |path, change| {
+            let (old, new) = match change {
+                Change::Added(new) => (None, Some(new)),
+                Change::Removed(old) => (Some(old), None),
+                Change::Changed(old, new) => (Some(old), Some(new)),
+            };
+            gone.extend(old.and_then(|item| number_at(path, item, access)));
+            come.extend(new.and_then(|item| number_at(path, item, access)));
+            Ok::<(), NodeError>(())
+        })?;
+        gone.sort_unstable();
+        come.sort_unstable();
+        let (mut gone, mut come) = (gone.into_iter().peekable(), come.into_iter().peekable());
+        let mut numbers = Vec::with_capacity(self.numbers.len() + come.len());
+        for &number in &self.numbers {
+            while let Some(earlier) = come.next_if(|new| *new <= number) {
+                numbers.push(earlier);
+            }
+            if gone.next_if_eq(&number).is_none() {
+                numbers.push(number);
+            }
+        }
+        numbers.extend(come);
+        Ok(Self { root, access: self.access.clone(), numbers })
+    }
+}
+
+fn number_at(path: &str, item: &Item, access: Option<&Access>) -> Option<u64> {
+    if !matches!(item.kind, Kind::File { .. }) {
+        return None;
+    }
+    let rule = access.map_or(Rule::USUAL, |access| access.rule(|| path.to_owned()));
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    Some(number_of_file(item, || path.to_owned(), name, rule, false))
+}
+
+/// Where everything below a snapshot's root finds its count, while there is one.
+#[derive(Debug)]
+pub(super) struct Slot {
+    snapshot: SnapshotId,
+    counted: RwLock<Weak<Several>>,
+    is_wished: AtomicBool,
+}
+
+impl Slot {
+    fn counted(&self) -> Option<Arc<Several>> {
+        self.counted.read().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// How many names the file with this number has.
+    pub(super) fn links(&self, number: u64) -> u32 {
+        let Some(several) = self.counted() else { return 1 };
+        several.binary_search_by_key(&number, |(number, _)| *number).map_or(1, |at| several[at].1)
+    }
+}
+
+/// The counts of snapshots, and those that are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Tallies {
+    state: Mutex<State>,
+    wish: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slots: HashMap<SnapshotId, Weak<Slot>>,
+    wanted: VecDeque<Weak<Slot>>,
+    /// What the next count may begin with, the newest last.
+    bases: VecDeque<Arc<Tally>>,
+    /// What slots tell, the newest last.
+    told: VecDeque<Arc<Several>>,
+}
+
+impl Tallies {
+    /// The slot of a snapshot that somebody enters.
+    pub(super) fn slot(&self, snapshot: SnapshotId) -> Arc<Slot> {
+        let mut state = self.lock();
+        if let Some(slot) = state.slots.get(&snapshot).and_then(Weak::upgrade) {
+            return slot;
+        }
+        if state.slots.len() >= SLOTS_SWEPT {
+            state.slots.retain(|_, slot| slot.strong_count() > 0);
+        }
+        let slot = Arc::new(Slot { snapshot, counted: RwLock::default(), is_wished: AtomicBool::new(false) });
+        state.slots.insert(snapshot, Arc::downgrade(&slot));
+        slot
+    }
+
+    /// Wishes for the count of a slot, unless it is there or wished for.
+    pub(super) fn want(&self, slot: &Arc<Slot>) {
+        if slot.is_wished.load(Ordering::Relaxed) || slot.counted().is_some() {
+            return;
+        }
+        if !slot.is_wished.swap(true, Ordering::Relaxed) {
+            self.lock().wanted.push_back(Arc::downgrade(slot));
+            self.wish.notify_one();
+        }
+    }
+
+    /// Waits for a wish, at most so long.
+    pub(super) fn next(&self, patience: Duration) -> Option<(SnapshotId, Arc<Slot>)> {
+        let mut state = self.lock();
+        if state.wanted.is_empty() {
+            let waited = self.wish.wait_timeout(state, patience);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // Nobody is interested any more in some.
+        while let Some(slot) = state.wanted.pop_front() {
+            if let Some(slot) = slot.upgrade() {
+                return Some((slot.snapshot, slot));
+            }
+        }
+        None
+    }
+
+    /// Counts the files of a snapshot, fills its slot, and calls `visit` with those that are there more than
+    /// once. After an error the snapshot stays uncounted.
+    pub(super) fn count(
+        &self,
+        nodes: &impl Nodes,
+        root: Root,
+        slot: &Slot,
+        visit: &mut dyn FnMut(u64, u32),
+    ) -> Result<(), NodeError> {
+        let Kind::Dir(dir) = root.item.kind else { return Ok(()) };
+        let bases = self.lock().bases.clone();
+        let alike = bases.iter().filter(|tally| tally.access == root.access);
+        // Of nearly the same size is most likely of the same ref.
+        let base = alike.min_by_key(|tally| tally.root.sums.files.abs_diff(dir.sums.files));
+        let tally = match base {
+            Some(base) => base.other(nodes, dir)?,
+            None => Tally::whole(nodes, dir, root.access)?,
+        };
+        let several = Arc::new(tally.several());
+        *slot.counted.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&several);
+        {
+            let mut state = self.lock();
+            state.bases.push_back(Arc::new(tally));
+            shorten(&mut state.bases, |tally| size_of_val(&*tally.numbers));
+            state.told.push_back(Arc::clone(&several));
+            shorten(&mut state.told, |several| size_of_val(&***several));
+        }
+        slot.is_wished.store(false, Ordering::Relaxed);
+        several.iter().for_each(|(number, count)| visit(*number, *count));
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked lost at most a wish.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Drops the oldest until what is left takes no more than [`KEPT_BYTES`]; the newest stays.
+fn shorten<T>(kept: &mut VecDeque<T>, bytes: impl Fn(&T) -> usize) {
+    let mut all: usize = kept.iter().map(&bytes).sum();
+    while all > KEPT_BYTES && kept.len() > 1 {
+        all -= kept.pop_front().map_or(0, |gone| bytes(&gone));
+    }
+}
