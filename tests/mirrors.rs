@@ -14,6 +14,8 @@ mod http;
 mod lists;
 mod rsync;
 
+pub use rsync::{can_serve, rsyncd};
+
 /// A child that is ended with the test.
 pub struct Server(pub Child);
 

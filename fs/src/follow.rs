@@ -1,8 +1,9 @@
 //! A mounted view goes on with the refs that it shows.
 //!
-//! Another thread counts links for it. One thread looks when somebody rings (see [`crate::bell`]) and twice a second besides, lets the view catch up,
+//! One thread looks when somebody rings (see [`crate::bell`]) and twice a second besides, lets the view catch up,
 //! and takes the old names from the kernel: it looks the old directory up by the path where it is kept, which
-//! moves what the kernel remembers there, and asks by the old path whether that is done.
+//! moves what the kernel remembers there, and asks by the old path whether that is done. It also gives memory back
+//! when the kernel has forgotten much. Another thread counts links.
 //!
 //! Always true: this thread answers no question of the kernel and holds no lock while it asks one; where it
 //! cannot reach the mount by its path, it invalidates the name instead, which is slower and as right.
@@ -25,6 +26,8 @@ use crate::view::{SNAPSHOT_LABEL, Stale, View};
 
 /// How often it looks when nobody rings.
 const PACE: Duration = Duration::from_millis(500);
+/// What fewer inodes than this take is not worth giving back.
+const INODES_MIN: usize = 4096;
 /// So often an old name is taken away when lookups that were under way bring it back.
 const TRIES_MAX: usize = 64;
 
@@ -89,10 +92,14 @@ fn follow<R: Roots + 'static, N: Nodes + Send + Sync + 'static>(
     count(Arc::clone(&view), site.notifier.clone(), Arc::clone(&ended), Arc::clone(&report))?;
     let mut walker = Walker { view, site, moves: None, is_failing: false, report };
     std::thread::Builder::new().name("follow".to_owned()).spawn(move || {
+        let mut tide = Tide::default();
         while !is_ended.load(Ordering::Relaxed) {
             let ringers = wait(bell.as_ref());
             let look = walker.look(!ringers.is_empty());
             ringers.answer(look);
+            if tide.has_ebbed(walker.view.held_inodes()) {
+                fuse::release_memory();
+            }
         }
     })?;
     Ok(Follower { ended })
@@ -169,6 +176,24 @@ impl<R: Roots, N: Nodes> Walker<R, N> {
     }
 }
 
+/// How much was held at once since memory was given back.
+#[derive(Debug, Default)]
+struct Tide {
+    highest: usize,
+}
+
+impl Tide {
+    /// Whether most of what was held is held no more.
+    fn has_ebbed(&mut self, held: usize) -> bool {
+        self.highest = self.highest.max(held);
+        let has_ebbed = self.highest >= INODES_MIN && held < self.highest / 2;
+        if has_ebbed {
+            self.highest = held;
+        }
+        has_ebbed
+    }
+}
+
 /// What stands at the path of an old directory.
 enum Seen {
     Old,
@@ -208,5 +233,18 @@ fn see(path: &Path, old: &[u8]) -> Seen {
         Ok(len) if snapshot.get(..len) == Some(old) => Seen::Old,
         Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::NODATA | Errno::OPNOTSUPP) => Seen::Other,
         Err(_) => Seen::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_most_is_forgotten_and_not_before() {
+        let mut tide = Tide::default();
+        let held = [10, 0, 100_000, 60_000, 49_000, 30_000, 20_000, 3000, 1, 0];
+        let ebbs = held.map(|held| tide.has_ebbed(held));
+        assert_eq!(ebbs, [false, false, false, false, true, false, true, true, false, false]);
     }
 }

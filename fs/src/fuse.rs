@@ -32,6 +32,7 @@ mod tally;
 mod uring;
 
 pub use device::Notifier;
+pub(crate) use kernel::release_memory;
 pub use tally::Gauge;
 
 use adapter::{Adapter, Answers};

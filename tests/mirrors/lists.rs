@@ -6,8 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::rsync::{can_serve, rsyncd};
-use super::{ok, put};
+use super::{can_serve, ok, put, rsyncd};
 use crate::harness::Sandbox;
 use crate::mount::{Live, can_mount, mount};
 
@@ -191,7 +190,8 @@ fn shown() -> Shown {
         release(&sandbox, &format!("r{n}"), n);
     }
     sandbox.ok(["promote", "compose/r0", "production"]);
-    let live = mount(&sandbox, "mnt", &[]);
+    // A list is of what the snapshot has; a symlink on the mount leads to a ghost as well.
+    let live = mount(&sandbox, "mnt", &["--grace", "0"]);
     Shown { live, sandbox }
 }
 

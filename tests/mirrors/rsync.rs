@@ -9,7 +9,7 @@ use crate::harness::{Sandbox, installed};
 use crate::mount::{Live, can_mount, mount};
 
 /// Whether this host can run a daemon of rsync over a mount.
-pub(super) fn can_serve() -> bool {
+pub fn can_serve() -> bool {
     if !can_mount() || !installed("rsync") {
         return false;
     }
@@ -22,7 +22,7 @@ pub(super) fn can_serve() -> bool {
 
 /// A daemon of rsync with the configuration that `cfs rsyncd-config` writes for the mount `mnt`, and the address of
 /// one of its modules.
-pub(super) fn rsyncd(sandbox: &Sandbox, more: &[&str], module: &str) -> (Server, String) {
+pub fn rsyncd(sandbox: &Sandbox, more: &[&str], module: &str) -> (Server, String) {
     let port = free_port();
     let mut args = vec!["rsyncd-config", "--mount", "mnt", "--output", "conf"];
     args.extend(more);

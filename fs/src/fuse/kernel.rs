@@ -72,6 +72,19 @@ pub(super) fn close_backing(device: &OwnedFd, backing: i32) -> Result<(), Errno>
     unsafe { rustix::ioctl::ioctl(device, Setter::<CLOSE, u32>::new(backing.cast_unsigned())) }
 }
 
+/// Gives memory that is free in this process back to the system, which the allocator does not do by itself while
+/// something above it is in use.
+pub(crate) fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            safe fn malloc_trim(pad_bytes: usize) -> i32;
+        }
+        // Whether there was any is nobody's concern.
+        let _ = malloc_trim(0);
+    }
+}
+
 /// Length of the header that a question in a ring has (`struct fuse_uring_req_header`): at its front is the
 /// header that questions have anyway, or the answer's.
 pub(super) const RING_HEADER_BYTES: usize = 288;

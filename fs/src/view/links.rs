@@ -26,6 +26,8 @@ use crate::walk::walk;
 /// What slots tell, and what the next count may begin with, take at most this much memory each, unless the
 /// newest takes more.
 const KEPT_BYTES: usize = 24 << 20;
+/// And no more than so many are kept of each.
+const KEPT_MAX: usize = 32;
 /// So many slots are looked through for those that nobody holds.
 const SLOTS_SWEPT: usize = 64;
 
@@ -235,10 +237,10 @@ impl Tallies {
     }
 }
 
-/// Drops the oldest until what is left takes no more than [`KEPT_BYTES`]; the newest stays.
+/// Drops the oldest until what is left is no more than [`KEPT_MAX`] and [`KEPT_BYTES`]; the newest stays.
 fn shorten<T>(kept: &mut VecDeque<T>, bytes: impl Fn(&T) -> usize) {
     let mut all: usize = kept.iter().map(&bytes).sum();
-    while all > KEPT_BYTES && kept.len() > 1 {
+    while (all > KEPT_BYTES || kept.len() > KEPT_MAX) && kept.len() > 1 {
         all -= kept.pop_front().map_or(0, |gone| bytes(&gone));
     }
 }
