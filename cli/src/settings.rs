@@ -1,9 +1,8 @@
 //! Settings: flags, then the environment, then the configuration file, read once.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use cfs_indexer::config::{self, Config, ConfigError};
+use cfs_indexer::config::{self, Config, ConfigError, LoadError};
 use clap::Args;
 
 use crate::report::CommandError;
@@ -50,27 +49,19 @@ impl Settings {
 }
 
 fn read_config(path: &Path, must_exist: bool) -> Result<Config, CommandError> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
-            return Ok(Config::default());
-        }
-        read => read.map_err(|error| CommandError::io("read", path, error))?,
-    };
-    let read = config::parse(&text).map_err(|error| {
-        let ConfigError { line, message, suggestion } = error;
-        let error = CommandError::usage(format!("{}:{line}: {message}", path.display()));
-        match suggestion {
-            Some(word) => error.hint(format!("is {word:?} meant?")),
-            None => error,
-        }
-    });
-    let mut config = read?;
-    // Files are named from where the configuration is.
-    let dir = path.parent().unwrap_or(Path::new("."));
-    for key in config.views.values_mut().flat_map(|view| &mut view.keys) {
-        *key = dir.join(&*key);
+    if !must_exist && !path.exists() {
+        return Ok(Config::default());
     }
-    Ok(config)
+    config::load(path).map_err(|error| {
+        let text = error.to_string();
+        match error {
+            LoadError::Read { path, source } => CommandError::io("read", &path, source),
+            LoadError::Config { error: ConfigError { suggestion: Some(word), .. }, .. } => {
+                CommandError::usage(text).hint(format!("is {word:?} meant?"))
+            }
+            LoadError::Config { .. } => CommandError::usage(text),
+        }
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

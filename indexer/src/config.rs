@@ -1,6 +1,6 @@
 //! The configuration file: text in, values out.
 //!
-//! Always true: nothing here reads a file or the environment; an unknown key is an error, since a misspelt
+//! Always true: nothing here reads the environment, and nothing but [`load`] reads a file; an unknown key is an error, since a misspelt
 //! policy must not be silently off; an error says the line, and the word that was probably meant. Each kind of
 //! section is a file of this room and a field of [`Config`]: a new one needs no more than that.
 //!
@@ -26,6 +26,7 @@ use crate::refname::RefName;
 
 mod gate;
 mod hook;
+mod include;
 mod lists;
 mod promotion;
 mod suggestion;
@@ -34,6 +35,7 @@ mod view;
 
 pub use gate::Gate;
 pub use hook::{Hook, When};
+pub use include::{LoadError, load};
 pub use lists::{Lists, ListsError};
 pub use promotion::{Promotion, Step};
 pub use text::OneOrMore;
@@ -43,6 +45,9 @@ pub use view::{View, WhoMay};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Files, and directories of files, that belong to it.
+    #[serde(default)]
+    pub include: OneOrMore<PathBuf>,
     /// Directory of the store.
     pub store: Option<PathBuf>,
     /// Policies of refs.

@@ -25,3 +25,37 @@ fn a_bad_configuration_is_refused_by_every_command() {
     }
     sandbox.fails(3, ["--config", "nowhere.toml", "refs"]);
 }
+
+#[test]
+fn a_configuration_may_stand_in_several_files() {
+    let sandbox = Sandbox::with_store();
+    sandbox.write("cfs.toml", "include = [\"parts\", \"more/hooks.toml\"]\n[view.production]\nowner = 1\n");
+    sandbox.write("parts/b.toml", "[view.\"*\"]\ngates = [\"names\"]\n[view.staging]\nkeys = [\"key\"]\n");
+    sandbox
+        .write("parts/a.toml", "include = \"../more/hooks.toml\"\n[promotion.p]\nfrom = \"a\"\nto = \"b\"\n");
+    sandbox.write("parts/ignored", "what is not called .toml is not read");
+    sandbox.write("more/hooks.toml", "[hook.h]\nwhen = \"sign\"\ncommand = [\"true\"]\n");
+    let config = |verb: &'static str| ["--config", "cfs.toml", "config", verb];
+    assert!(sandbox.ok(config("check")).contains("good: 3 views, 1 promotions, 1 hooks"));
+    let value = &sandbox.json(config("show"))[0];
+    let key = value["view"]["staging"]["keys"][0].as_str().unwrap();
+    assert!(key.ends_with("parts/key"), "named from where its file is: {key}");
+
+    // A ref without a section of its own has that of all.
+    sandbox.write("tree/two words", "");
+    sandbox.ok(["import", "tree", "compose"]);
+    let error = sandbox.fails(1, ["--config", "cfs.toml", "promote", "compose", "elsewhere"]);
+    assert!(error.contains("refused by names"), "{error}");
+
+    for (file, content, expected) in [
+        ("more/hooks.toml", "\n[hook.h]\nwehn = \"sign\"\n", "/hooks.toml:3: unknown field `wehn`"),
+        ("more/hooks.toml", "\n[view.staging]\n", "parts/b.toml:3: view.staging stands in "),
+        ("more/hooks.toml", "\ninclude = \"../parts/a.toml\"\n", "parts/a.toml includes itself"),
+        ("more/hooks.toml", "\ninclude = \"hooks.toml\"\n", "/hooks.toml:2: "),
+        ("cfs.toml", "\ninclude = \"nowhere.toml\"\n", "cfs.toml:2: nowhere.toml: No such file"),
+    ] {
+        sandbox.write(file, content);
+        let error = sandbox.fails(2, config("check"));
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+}

@@ -79,7 +79,12 @@ fn value(context: &Context<'_>, config: &Config) -> Value {
 
 fn view_value(view: &View) -> Value {
     let gates: Vec<&str> = view.gates().into_iter().map(cfs_indexer::config::Gate::name).collect();
+    let lists = view.lists.iter().map(|lists| {
+        let names: Vec<String> = lists.own_names().iter().map(ToString::to_string).collect();
+        json!({ "directory": lists.directory.as_str(), "names": names })
+    });
     json!({
+        "lists": lists.collect::<Vec<_>>(),
         "owner": view.owner, "group": view.group, "gates": gates, "keys": view.keys,
         "max-deletes": view.max_deletes(), "max-deletes-percent": view.max_deletes_percent(),
         "who-may": view.who_may.as_ref().map(|who| json!({ "users": who.users, "groups": who.groups })),

@@ -12,8 +12,12 @@ const MAX_DELETES: u64 = 40_000;
 /// The same in percent of what was there.
 const MAX_DELETES_PERCENT: u64 = 10;
 
-/// What holds for a ref that readers see. A ref without a section has no policy but that a promotion must not
-/// surprise a mirror: the gates `incomplete` and `mtime`.
+/// What the section is called that holds for every ref without one of its own.
+const ALL: &str = "*";
+
+/// What holds for a ref that readers see. A ref without a section has that of `[view."*"]`; without one of those it
+/// has no policy but that a promotion must not surprise a mirror: the gates `incomplete` and `mtime`. More than
+/// that cannot be asked of a ref of which nobody said that it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct View {
@@ -78,6 +82,7 @@ impl View {
 impl super::Config {
     /// The policy of a ref.
     pub fn view(&self, name: &RefName) -> View {
-        self.views.get(name).cloned().unwrap_or_else(View::unconfigured)
+        let of_all = || self.views.iter().find(|(name, _)| name.as_str() == ALL).map(|(_, view)| view);
+        self.views.get(name).or_else(of_all).cloned().unwrap_or_else(View::unconfigured)
     }
 }

@@ -1,0 +1,129 @@
+//! A configuration in several files.
+//!
+//! Always true: what a file names is named from where that file is; no file is read twice; no section and no key
+//! stands in two files, so that none overrules another unseen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Config, ConfigError, line_with, parse};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A file is wrong.
+    #[error("{}:{}: {}", path.display(), error.line, error.message)]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: ConfigError,
+    },
+}
+
+/// Reads the configuration at `path` with everything that it includes.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let mut loading = Loading::default();
+    loading.file(path)?;
+    Ok(loading.config)
+}
+
+#[derive(Default)]
+struct Loading {
+    config: Config,
+    /// Which file says what.
+    said: BTreeMap<String, PathBuf>,
+    /// Files that are being read, each included by the one before it.
+    open: Vec<PathBuf>,
+    read: BTreeSet<PathBuf>,
+}
+
+impl Loading {
+    fn file(&mut self, path: &Path) -> Result<(), LoadError> {
+        let fail = |source| LoadError::Read { path: path.to_owned(), source };
+        let text = fs::read_to_string(path).map_err(fail)?;
+        let whole = path.canonicalize().map_err(fail)?;
+        if !self.read.insert(whole.clone()) {
+            return Ok(());
+        }
+        let mut config = parse(&text).map_err(|error| LoadError::Config { path: path.to_owned(), error })?;
+        let dir = path.parent().unwrap_or(Path::new(""));
+        for key in config.views.values_mut().flat_map(|view| &mut view.keys) {
+            *key = dir.join(&*key);
+        }
+        let includes = std::mem::take(&mut config.include.0);
+        self.merge(path, &text, config)?;
+        self.open.push(whole);
+        for include in includes {
+            self.include(path, &text, &dir.join(include))?;
+        }
+        self.open.pop();
+        Ok(())
+    }
+
+    /// Reads a file that `path` includes, or the files of a directory in the order of their names.
+    fn include(&mut self, path: &Path, text: &str, included: &Path) -> Result<(), LoadError> {
+        let refuse = |message: String| {
+            let line = line_with(text, "include");
+            let error = ConfigError { line, message, suggestion: None };
+            LoadError::Config { path: path.to_owned(), error }
+        };
+        let unreadable = |error: std::io::Error| refuse(format!("{}: {error}", included.display()));
+        let whole = included.canonicalize().map_err(unreadable)?;
+        if !whole.is_dir() {
+            if self.open.contains(&whole) {
+                return Err(refuse(format!("{} includes itself", included.display())));
+            }
+            return self.file(included);
+        }
+        let mut files = Vec::new();
+        for entry in fs::read_dir(included).map_err(unreadable)? {
+            let file = entry.map_err(unreadable)?.path();
+            if file.extension().is_some_and(|extension| extension == "toml") {
+                files.push(file);
+            }
+        }
+        files.sort();
+        files.iter().try_for_each(|file| self.include(path, text, file))
+    }
+
+    /// Adds what a file says to what the files before it say.
+    fn merge(&mut self, path: &Path, text: &str, config: Config) -> Result<(), LoadError> {
+        let Config { include: _, store, views, promotions, hooks } = config;
+        if store.is_some() {
+            self.say(path, text, "store")?;
+            self.config.store = store;
+        }
+        for (name, view) in views {
+            self.say(path, text, &format!("[view.{name}"))?;
+            self.config.views.insert(name, view);
+        }
+        for (name, promotion) in promotions {
+            self.say(path, text, &format!("[promotion.{name}"))?;
+            self.config.promotions.insert(name, promotion);
+        }
+        for (name, hook) in hooks {
+            self.say(path, text, &format!("[hook.{name}"))?;
+            self.config.hooks.insert(name, hook);
+        }
+        Ok(())
+    }
+
+    /// Notes that a file says something; an error when another says it too.
+    fn say(&mut self, path: &Path, text: &str, what: &str) -> Result<(), LoadError> {
+        let Some(other) = self.said.insert(what.to_owned(), path.to_owned()) else { return Ok(()) };
+        let name = what.trim_start_matches('[');
+        let message = format!("{name} stands in {} too", other.display());
+        let error = ConfigError { line: line_with(text, what), message, suggestion: None };
+        Err(LoadError::Config { path: path.to_owned(), error })
+    }
+}
