@@ -6,6 +6,7 @@ mod policies;
 mod repositories;
 mod rollbacks;
 mod shapes;
+mod trouble;
 
 use crate::harness::Sandbox;
 
@@ -24,4 +25,12 @@ fn import(sandbox: &Sandbox, name: &str, files: &[(&str, &str)]) {
         sandbox.write(&format!("{dir}/{path}"), content);
     }
     sandbox.ok(["import", &dir, name]);
+}
+
+/// Ends the processes of the group that a process is in.
+fn end_group_of(pid: &str) {
+    let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+    let group = rustix::process::getpgid(Some(pid)).unwrap();
+    assert_ne!(group, rustix::process::getpgid(None).unwrap(), "the hook is in a group of its own");
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
 }

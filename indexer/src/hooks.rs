@@ -5,11 +5,9 @@
 //! order, and of a move again until it has succeeded once with it; what it has been told of stands in the
 //! catalogue, so a crash loses no move, and a program that is told twice can see so by the number.
 
-use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cfs_fs::store::StoreError;
 use rustix::fs::{FlockOperation, flock};
@@ -21,10 +19,12 @@ use crate::config::{Config, Hook, When};
 use crate::depot::Depot;
 use crate::refname::RefName;
 
+mod talk;
+
+use talk::Talk;
+
 /// Bytes of a hook's output that are kept.
-const OUTPUT_BYTES_MAX: u64 = 64 << 10;
-/// How often it is looked whether a program has ended.
-const POLL: Duration = Duration::from_millis(2);
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// What moves views that people see; other moves are nobody's business.
 const REASONS: [&str; 4] = ["promote ", "rollback ", "policy ", "move links"];
 
@@ -198,7 +198,8 @@ fn tell(
     Ok(result)
 }
 
-/// Runs a hook's program with `input` on its standard input.
+/// Runs a hook's program with `input` on its standard input. It is over when the program has ended: what it has
+/// left running may go on, and is heard no more.
 fn run(name: &str, hook: &Hook, input: &[u8], environment: &[(&str, &str)]) -> Result<Said, HookError> {
     let start = |source| HookError::Start {
         name: name.to_owned(),
@@ -212,49 +213,21 @@ fn run(name: &str, hook: &Hook, input: &[u8], environment: &[(&str, &str)]) -> R
     command.args(arguments).envs(environment.iter().copied()).process_group(0);
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().map_err(start)?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        // A program that does not read its input is no failure.
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
-        let stdout = scope.spawn(move || stdout.map_or_else(Vec::new, read));
-        let stderr = scope.spawn(move || stderr.map_or_else(Vec::new, read));
-        let status = wait(&mut child, hook.timeout());
-        if status.is_none() {
-            kill(&mut child);
-        }
-        let stdout = stdout.join().unwrap_or_default();
-        let stderr = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
-        let name = name.to_owned();
-        let all = || format!("{}{stderr}", String::from_utf8_lossy(&stdout));
-        match status {
-            Some(status) if status.success() => Ok(Said { stdout, stderr }),
-            Some(status) => Err(HookError::Failed { name, status: status.to_string(), output: all() }),
-            None => Err(HookError::Timeout { name, timeout: hook.timeout(), output: all() }),
-        }
-    })
-}
-
-/// Reads all of a pipe, and keeps its beginning.
-fn read(mut pipe: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    // What cannot be read has not been said.
-    let _ = pipe.by_ref().take(OUTPUT_BYTES_MAX).read_to_end(&mut kept);
-    let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-    kept
-}
-
-/// Waits for a program; `None` when its time is over.
-fn wait(child: &mut Child, timeout: Duration) -> Option<std::process::ExitStatus> {
-    let started = Instant::now();
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        if started.elapsed() >= timeout {
-            return None;
-        }
-        thread::sleep(POLL);
+    let talk = talk::talk(&mut child, input, hook.timeout(), OUTPUT_BYTES_MAX);
+    if !matches!(talk, Ok(Talk { in_time: true, .. })) {
+        kill(&mut child);
     }
+    let Talk { in_time, stdout, stderr } = talk.map_err(start)?;
+    let stderr = String::from_utf8_lossy(&stderr).into_owned();
+    let (name, output) = (name.to_owned(), || format!("{}{stderr}", String::from_utf8_lossy(&stdout)));
+    if !in_time {
+        return Err(HookError::Timeout { name, timeout: hook.timeout(), output: output() });
+    }
+    let status = child.wait().map_err(start)?;
+    if !status.success() {
+        return Err(HookError::Failed { name, status: status.to_string(), output: output() });
+    }
+    Ok(Said { stdout, stderr })
 }
 
 /// Ends a program and whatever it has started in its process group.

@@ -37,6 +37,69 @@ views = ["production"]
 }
 
 #[test]
+fn whatever_moves_a_view_is_asked_about() {
+    let config = r#"
+[hook.ask]
+when = "pre-promote"
+command = ["sh", "-c", "test ! -e no || { cat > asked; exit 1; }"]
+views = ["production"]
+"#;
+    let sandbox = store_with(config, &[("a", "1"), ("b", "2")]);
+    sandbox.ok(["promote", "compose/9/one", "production"]);
+    import(&sandbox, "compose/9/one", &[("a", "1"), ("b", "3")]);
+    sandbox.ok(["promote", "compose/9/one", "production"]);
+    sandbox.write("no", "");
+    let before = sandbox.snapshot("production");
+    for (command, reason) in [
+        (&["policy", "set", "production:a", "--mode", "0640"][..], "policy set /a"),
+        (&["rollback", "production"], "rollback to "),
+        (&["rollback", "production", "--raw"], "rollback to "),
+        (&["promote", "compose/9/one@{1}", "production"], "promote compose/9/one@{1}"),
+    ] {
+        let error = sandbox.fails(1, command);
+        assert!(error.contains("hook ask: exit status: 1"), "{command:?}: {error}");
+        assert_eq!(sandbox.snapshot("production"), before, "{command:?}");
+        let asked: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(sandbox.path("asked")).unwrap()).unwrap();
+        let told = asked["views"][0]["reason"].as_str().unwrap();
+        assert!(told.starts_with(reason), "{command:?}: {told}");
+    }
+    fs::remove_file(sandbox.path("no")).unwrap();
+    sandbox.ok(["rollback", "production"]);
+    assert!(sandbox.ok(["show", "production"]).contains("hook.ask = passed"));
+}
+
+#[test]
+fn nobody_waits_for_what_a_hook_has_left_running() {
+    let hook = |when: &str, script: &str| {
+        format!(
+            "[hook.{when}]\nwhen = \"{when}\"\ntimeout-seconds = 90\ncommand = [\"sh\", \"-c\", \"{script}\"]\n"
+        )
+    };
+    // What is left running keeps the pipes open, in the hook's process group and in one of its own; and one writes on.
+    let left = "echo heard; sleep 45 & setsid sleep 45 & yes & echo $! > yes.pid";
+    let config = hook("pre-promote", left) + &hook("post-promote", "setsid sleep 45 &");
+    let sandbox = store_with(&config, &[("a", "1")]);
+    let began = Instant::now();
+    sandbox.ok(["promote", "compose/9/one", "production"]);
+    let took = began.elapsed();
+    let pid = fs::read_to_string(sandbox.path("yes.pid")).unwrap();
+    super::end_group_of(pid.trim());
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert!(sandbox.ok(["show", "production"]).contains("hook.pre-promote = passed: heard"));
+}
+
+#[test]
+fn a_hook_may_leave_its_input_and_say_more_than_is_kept() {
+    let script = "exec 0<&-; head -c 1000000 /dev/zero | tr '\\\\0' x; echo done >&2";
+    let config = format!("[hook.h]\nwhen = \"pre-promote\"\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    let sandbox = store_with(&config, &[("a", "1")]);
+    sandbox.ok(["promote", "compose/9/one", "production"]);
+    let shown = sandbox.ok(["show", "production"]);
+    assert!(shown.contains("hook.h = passed: xxxx") && shown.len() < 4000, "{shown}");
+}
+
+#[test]
 fn a_hook_that_takes_too_long_or_dies_is_a_refusal() {
     for (script, reason) in [("sleep 60 & sleep 60", "took more than 1 s"), ("kill -9 $$", "signal: 9")] {
         let config = format!(
