@@ -15,6 +15,27 @@ use cfs_indexer::depot::Depot;
 use crate::harness::Sandbox;
 use crate::harness::repo::Repo;
 
+/// Views with lists and hooks, so that a promotion has every step that it can have.
+const CONFIG: &str = r#"
+[view.production]
+gates = ["incomplete", "names", "symlinks", "repodata", "mtime"]
+
+[[view.production.lists]]
+directory = ""
+name = "all"
+aliases = ["fullfiletimelist"]
+previous = "fullfiletimelist-all-old"
+
+[hook.ask]
+when = "pre-promote"
+command = ["sh", "-c", "cat > /dev/null"]
+
+[hook.tell]
+when = "post-promote"
+command = ["sh", "-c", "cat >> told; echo >> told"]
+views = ["production"]
+"#;
+
 /// Rounds, divided among the verbs.
 const ROUNDS: u32 = 100;
 
@@ -43,16 +64,28 @@ fn check(store: &Path) -> u64 {
             found.name
         );
         let snapshot = depot.catalogue.snapshot(id).unwrap().unwrap();
+        let (mut paths, mut list) = (Vec::new(), None);
         walk(&depot.catalogue, snapshot.root, "", &mut |path, item| {
             if let Kind::File { blob, size_bytes, .. } = item.kind {
                 let bytes =
                     depot.store.read_blob(blob).unwrap_or_else(|e| panic!("{}:{path}: {e}", found.name));
                 assert_eq!(bytes.len() as u64, size_bytes, "{}:{path}", found.name);
                 files += 1;
+                if path == "fullfilelist" {
+                    list = Some(String::from_utf8(bytes).unwrap());
+                }
+            }
+            if !path.starts_with("fullfile") && path != "imagelist-all" {
+                paths.push(format!("./{path}"));
             }
             Ok::<(), cfs_fs::tree::NodeError>(())
         })
         .unwrap();
+        assert_eq!(list.is_some(), found.name.as_str() == "production");
+        if let Some(list) = list {
+            paths.sort_unstable();
+            assert_eq!(list.lines().collect::<Vec<_>>(), paths, "the list is of another snapshot");
+        }
     }
     files
 }
@@ -68,7 +101,7 @@ fn kill_after(mut child: Child, delay: Duration) -> bool {
 fn a_killed_import_sync_or_promotion_loses_nothing() {
     let seed = 20_260_130;
     let mut dice = Dice(seed);
-    let sandbox = Sandbox::with_store();
+    let sandbox = Sandbox::with_config(CONFIG);
     let mut repo = Repo::with_packages(&sandbox.path("repo"), 20);
     repo.write();
     let repo_path = sandbox.path("repo").display().to_string();
@@ -110,12 +143,28 @@ fn a_killed_import_sync_or_promotion_loses_nothing() {
     assert!(read > 10_000, "{read} files read");
     let names = |dir: &str| fs::read_dir(sandbox.store().join(dir)).unwrap().count();
     assert_eq!(names("tmp"), 1, "what the dead left is gone, but the gate");
+    sandbox.ok(["hooks", "run"]);
+    check_told(&sandbox);
     sandbox.ok(["checkout", "compose/tree", "out"]);
     for entry in fs::read_dir(sandbox.path("tree")).unwrap() {
         let path = entry.unwrap().path();
         let copy = sandbox.path("out").join(path.file_name().unwrap());
         assert_eq!(fs::read(&path).unwrap(), fs::read(copy).unwrap(), "{}", path.display());
     }
+}
+
+/// Every move of the view was told to the hook in order, some of them twice.
+fn check_told(sandbox: &Sandbox) {
+    let text = fs::read_to_string(sandbox.path("told")).unwrap();
+    let mut told: Vec<u64> = Vec::new();
+    // Of a promotion that was killed before it said anything, an empty line is left.
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let one: serde_json::Value = serde_json::from_str(line).unwrap();
+        told.push(one["generation"].as_u64().unwrap());
+    }
+    told.dedup();
+    let moves = sandbox.json(["log", "production"]).len() as u64;
+    assert_eq!(told, (1..=moves).collect::<Vec<_>>());
 }
 
 /// Adds files, one of them large, changes one, and removes one.

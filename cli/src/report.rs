@@ -213,6 +213,7 @@ impl From<ImportDirError> for CommandError {
             error @ ImportDirError::HoldsStore { .. } => Self::new(Kind::No, error),
             ImportDirError::Import(error) => error.into(),
             ImportDirError::Edit(error) => error.into(),
+            ImportDirError::Filelist(error) => error.into(),
             ImportDirError::Catalogue(error) => error.into(),
         }
     }

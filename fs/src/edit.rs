@@ -1,4 +1,4 @@
-//! New trees out of old ones: put a subtree somewhere, lay one tree over another, build one from a list.
+//! New trees out of old ones: put a subtree somewhere, build one from a list.
 //!
 //! Always true: only the directories on the way to a change are written again; everything else is shared by
 //! id. Times of directories follow one rule: a directory's own time moves only when one of its direct
@@ -100,36 +100,6 @@ pub fn prune(stage: &mut Stage<'_>, root: &Item, path: &TreePath, now: i64) -> R
         // Everything above was found to be a directory.
         Err(EditError::NotADirectory { .. } | EditError::Twice { .. }) => Ok(root.clone()),
     }
-}
-
-/// Returns `over` laid on `base`: everything of `over` as it is there, and whatever only `base` has. Where
-/// directories meet they are merged; where anything else meets, `over` wins. A merged directory that equals
-/// one side keeps that side's time; another gets `now`, and in any case a later time than `base` had.
-pub fn overlay(stage: &mut Stage<'_>, base: &Item, over: &Item, now: i64) -> Result<Item, NodeError> {
-    let (Kind::Dir(lower), Kind::Dir(upper)) = (&base.kind, &over.kind) else { return Ok(over.clone()) };
-    if lower.id == upper.id {
-        return Ok(over.clone());
-    }
-    let (lower_entries, upper_entries) = (read_dir(stage, lower.id)?, read_dir(stage, upper.id)?);
-    let mut merged: BTreeMap<Name, Item> =
-        lower_entries.iter().map(|entry| (entry.name.clone(), entry.item.clone())).collect();
-    for Entry { name, item } in upper_entries {
-        let item = match merged.get(&name) {
-            Some(below) => overlay(stage, below, &item, now)?,
-            None => item,
-        };
-        merged.insert(name, item);
-    }
-    let entries: Vec<Entry> = merged.into_iter().map(|(name, item)| Entry { name, item }).collect();
-    let dir = stage.write_dir(&entries);
-    let mtime = if dir.id == upper.id {
-        over.mtime
-    } else if dir.id == lower.id || !direct_change(&lower_entries, &entries) {
-        base.mtime
-    } else {
-        now.max(base.mtime.saturating_add(1)).max(over.mtime)
-    };
-    Ok(Item { mtime, kind: Kind::Dir(dir) })
 }
 
 /// Whether a direct child came, went or changed; two directories of one name count as unchanged.

@@ -52,7 +52,7 @@ impl Depot {
     }
 
     /// Opens the memory of what has passed checks.
-    pub fn checked(&self) -> Result<Checked, CatalogueError> {
+    pub fn checked(&self) -> Checked {
         Checked::open(&self.store.root().join("cache.db"))
     }
 }

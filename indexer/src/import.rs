@@ -8,7 +8,11 @@ use cfs_fs::import::{ImportError, Imported, Options, Progress, Recall, import};
 use cfs_fs::store::Store;
 
 use crate::catalogue::{CatalogueError, Draft, RefUpdate, Signer};
+use crate::config::Lists;
 use crate::depot::{Depot, place};
+use crate::filelist::FilelistError;
+use crate::filelist::published::complete;
+use crate::repository::read_ahead;
 use crate::revision::RefPath;
 
 /// Why a directory was not imported.
@@ -26,20 +30,23 @@ pub enum ImportDirError {
     /// It cannot be put at its path.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// A file list cannot be made.
+    #[error(transparent)]
+    Filelist(#[from] FilelistError),
     /// The catalogue failed.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
 }
 
-/// Imports `dir` as `target` and returns what was done, with the ref's move unless nothing changed. A run
-/// that was interrupted is resumed by the next: what it had stored is not read again.
+/// Imports `dir` as `target`, a place in a ref with these `lists`, and returns what was done, with the ref's move
+/// unless nothing changed. A run that was interrupted is resumed by the next: what it had stored is not read again.
 pub fn import_dir(
     depot: &Depot,
     dir: &Path,
     target: &RefPath,
     signer: &Signer,
     options: Options,
-    message: &str,
+    (message, lists): (&str, &[Lists]),
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Progress, Option<RefUpdate>), ImportDirError> {
     // A symbolic ref cannot be imported into: say so before hours of reading.
@@ -50,7 +57,7 @@ pub fn import_dir(
         // The blobs become live with the commit that names them.
         let imported = import(&depot.store, dir, options, recall, files.recorder(), progress)?;
         let done = imported.progress;
-        Ok((done, commit(depot, dir, target, signer, message, imported)?))
+        Ok((done, commit(depot, dir, target, signer, (message, lists), imported)?))
     };
     match run(&files) {
         // The cache remembers what the store has lost: read everything.
@@ -64,13 +71,16 @@ fn commit(
     dir: &Path,
     target: &RefPath,
     signer: &Signer,
-    message: &str,
+    (message, lists): (&str, &[Lists]),
     imported: Imported,
 ) -> Result<Option<RefUpdate>, ImportDirError> {
     let Imported { root, nodes, .. } = imported;
-    depot.catalogue.update_ref(&depot.store, &target.name, signer, |current| {
+    let mut old = None;
+    let update = depot.catalogue.update_ref(&depot.store, &target.name, signer, |current| {
+        old = current.map(|current| current.snapshot.root_item());
         let placed = place(&depot.catalogue, current, &target.path, &root, nodes.clone(), signer.now)?;
-        Ok(placed.map(|(root, nodes)| Draft {
+        let Some((root, nodes)) = placed else { return Ok::<_, ImportDirError>(None) };
+        let draft = Draft {
             root,
             nodes,
             parents: Vec::new(),
@@ -78,8 +88,13 @@ fn commit(
             meta: BTreeMap::from([("import.dir".into(), dir.display().to_string())]),
             message: message.to_owned(),
             reason: format!("import {}", dir.display()),
-        }))
-    })
+        };
+        Ok(complete(depot, lists, current, draft, signer.now)?)
+    })?;
+    if let Some(update) = &update {
+        read_ahead(depot, &depot.catalogue, old.as_ref(), &update.snapshot.root_item());
+    }
+    Ok(update)
 }
 
 /// A store cannot be imported into itself: its files change while they are read.

@@ -6,6 +6,7 @@
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`]: what upstreams publish, from bytes to values; no files, no store.
+//! - [`repository`]: a repository inside a tree, and the list of its packages.
 //! - [`filelist`], [`metalink`]: what mirrors and their clients read.
 //! - [`hooks`]: programs that are run about promotions.
 //! - [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
@@ -24,6 +25,7 @@ pub mod productmd;
 pub mod promote;
 pub mod refname;
 pub mod repodata;
+pub mod repository;
 pub mod revision;
 pub mod rollback;
 pub mod snapshot;

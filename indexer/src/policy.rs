@@ -7,7 +7,6 @@ use cfs_fs::tree::resolve;
 use crate::catalogue::{RefUpdate, Signer};
 use crate::config::Config;
 use crate::depot::Depot;
-use crate::hooks;
 use crate::promote::flip::{self, Flip};
 use crate::promote::gates::Wishes;
 use crate::promote::{Plan, PromoteError};
@@ -43,7 +42,9 @@ pub enum PolicyError {
 pub fn plan(depot: &Depot, config: &Config, request: &Request, signer: &Signer) -> Result<Plan, PolicyError> {
     check(depot, request)?;
     let current = depot.catalogue.current(&request.place.name).map_err(PromoteError::from)?;
-    Ok(plan_on(depot, config, request, signer, &[current])?)
+    let mut flip = shape(depot, config, request, signer, &[current]);
+    flip::plan(depot, &mut flip, &Wishes::none(), signer)?;
+    Ok(flip)
 }
 
 /// Makes a rule hold. Returns the view's move, unless it holds already.
@@ -54,10 +55,10 @@ pub fn apply(
     signer: &Signer,
 ) -> Result<Option<RefUpdate>, PolicyError> {
     check(depot, request)?;
-    hooks::begin(depot, config).map_err(PromoteError::from)?;
     let names = std::slice::from_ref(&request.place.name);
-    let (_, mut updates) =
-        flip::commit(depot, names, signer, |current| plan_on(depot, config, request, signer, current))?;
+    let (_, mut updates) = flip::commit(depot, config, names, signer, |current| {
+        Ok::<_, PromoteError>((shape(depot, config, request, signer, current), Wishes::none()))
+    })?;
     Ok(updates.pop())
 }
 
@@ -72,13 +73,14 @@ fn check(depot: &Depot, request: &Request) -> Result<(), PolicyError> {
     if found.is_none() && request.rule.is_some() { Err(missing()) } else { Ok(()) }
 }
 
-fn plan_on(
+/// The flip that a request means.
+fn shape(
     depot: &Depot,
     config: &Config,
     request: &Request,
     signer: &Signer,
     current: &[Option<crate::catalogue::Current>],
-) -> Result<Plan, PromoteError> {
+) -> Flip {
     let mut flip = Flip::begin(depot, config, std::slice::from_ref(&request.place.name), current, signer);
     let path = &request.place.path;
     for change in &mut flip.changes {
@@ -95,6 +97,5 @@ fn plan_on(
         let verb = if request.rule.is_some() { "set" } else { "unset" };
         change.reason = format!("policy {verb} /{path}");
     }
-    flip::settle(depot, &mut flip, &Wishes::none(), signer)?;
-    Ok(flip)
+    flip
 }

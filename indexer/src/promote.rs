@@ -7,46 +7,42 @@
 //!
 //! 1. [`shape`]: a request's steps and the present trees become new trees, one [`flip::Change`] a view.
 //! 2. [`times`]: content that changed at a path gets a later time, and directories get theirs.
-//! 3. [`gates`]: what is about to be shown is checked, and the promotion refused if a gate says no.
-//! 4. [`derive`]: lists of the new tree's files are added to it, by [`flip::commit`].
+//! 3. [`gates`]: what is about to be shown is checked, and the promotion refused if a gate says no;
+//!    meanwhile, [`derive`]: the lists of the new tree's files are made.
+//! 4. [`ask`]: hooks may refuse it.
 //! 5. [`flip`]: all views move in one transaction of the catalogue; when one of them was moved by somebody
 //!    else meanwhile, everything begins again with the new state.
 //!
 //! Whatever else gives a view a new state (a rollback, a policy) makes a [`flip::Change`] of its own and goes
-//! through 2 to 5 with [`flip::settle`] and [`flip::commit`].
+//! through 2 to 5 with [`flip::commit`]; a plan ends after the gates ([`flip::plan`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use cfs_fs::diff::Summary;
 use cfs_fs::edit::EditError;
 use cfs_fs::name::TreePath;
 use cfs_fs::store::StoreError;
-use cfs_fs::tree::{NodeError, Sums};
-use serde_json::{Value, json};
+use cfs_fs::tree::NodeError;
 
 use crate::catalogue::{CatalogueError, Current, RefUpdate, Signer};
-use crate::config::{self, Config, Gate, Hook};
+use crate::config::{Config, Gate};
 use crate::depot::Depot;
 use crate::filelist::FilelistError;
-use crate::hooks::{self, HookError};
+use crate::hooks::HookError;
 use crate::refname::RefName;
 use crate::revision::{RefPath, RevPath};
 
+mod ask;
 pub mod derive;
 pub mod flip;
 pub mod gates;
 pub mod packages;
 mod pattern;
-mod repository;
 mod shape;
 mod times;
 
 use flip::{Change, Flip, Rules};
 pub use pattern::{Pattern, PatternError};
-
-/// Characters of a hook's output that a snapshot's record keeps.
-const SAID_CHARS_MAX: usize = 500;
 
 /// What is to be promoted where.
 #[derive(Debug, Clone, Default)]
@@ -165,7 +161,9 @@ pub fn plan(
 ) -> Result<Plan, PromoteError> {
     let names = views(request);
     let current = names.iter().map(|name| depot.catalogue.current(name)).collect::<Result<Vec<_>, _>>()?;
-    plan_on(depot, config, request, signer, &names, &current)
+    let mut flip = shape(depot, config, request, signer, &names, &current)?;
+    flip::plan(depot, &mut flip, &request.gates, signer)?;
+    Ok(flip)
 }
 
 /// Applies a promotion. Returns the plan that was carried out, and the moves of the views that changed.
@@ -176,64 +174,10 @@ pub fn apply(
     signer: &Signer,
 ) -> Result<(Plan, Vec<RefUpdate>), PromoteError> {
     let names = views(request);
-    hooks::begin(depot, config)?;
-    flip::commit(depot, &names, signer, |current| {
-        let mut plan = plan_on(depot, config, request, signer, &names, current)?;
-        ask(depot, config, &mut plan, signer)?;
-        Ok(plan)
+    flip::commit(depot, config, &names, signer, |current| {
+        let flip = shape(depot, config, request, signer, &names, current)?;
+        Ok((flip, request.gates.clone()))
     })
-}
-
-/// Asks the hooks whether a plan may be carried out; what they said becomes part of the snapshots.
-fn ask(depot: &Depot, config: &Config, plan: &mut Plan, signer: &Signer) -> Result<(), PromoteError> {
-    let is_pre = |hook: &Hook| hook.when == config::When::PrePromote;
-    if !config.hooks.values().any(is_pre) || !plan.changes.iter().any(Change::is_some) {
-        return Ok(());
-    }
-    let description = describe(depot, plan, signer)?;
-    let views: Vec<RefName> = plan.changes.iter().map(|change| change.name.clone()).collect();
-    for (name, output) in hooks::pre_promote(config, &views, &description)? {
-        let hook = config.hooks.get(&name);
-        for change in
-            plan.changes.iter_mut().filter(|change| hook.is_some_and(|hook| hook.is_about(&change.name)))
-        {
-            let said: String = output.trim().chars().take(SAID_CHARS_MAX).collect();
-            let text = if said.is_empty() { "passed".to_owned() } else { format!("passed: {said}") };
-            change.meta.insert(format!("hook.{}", word(&name)), text);
-        }
-    }
-    Ok(())
-}
-
-/// A name as a key of a record: other characters than those of keys become `-`.
-fn word(name: &str) -> String {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-    name.chars().map(|c| if fits(c) { c } else { '-' }).collect()
-}
-
-/// A plan as hooks are told of it.
-fn describe(depot: &Depot, plan: &Plan, signer: &Signer) -> Result<Value, PromoteError> {
-    let mut views = Vec::new();
-    for (number, change) in plan.changes.iter().enumerate() {
-        let mut summary = Summary::default();
-        plan.differences(depot, number, &mut |_, change| {
-            summary.add(&change);
-            Ok::<(), NodeError>(())
-        })?;
-        let counts = |sums: &Sums| json!({ "files": sums.files + sums.symlinks, "bytes": sums.bytes });
-        views.push(json!({
-            "view": change.name.as_str(),
-            "generation": change.current.as_ref().map_or(1, |current| current.generation + 1),
-            "old": change.current.as_ref().map(|current| current.id.to_string()),
-            "root": change.dirs().map(|(_, new)| new.id.to_string()),
-            "from": change.arrivals.iter().map(|arrival| arrival.source.to_string()).collect::<Vec<_>>(),
-            "added": counts(&summary.added), "removed": counts(&summary.removed), "changed": counts(&summary.changed),
-            "message": change.message,
-        }));
-    }
-    Ok(json!({
-        "event": "pre-promote", "actor": signer.actor, "at": signer.now, "store": depot.store.root(), "views": views,
-    }))
 }
 
 /// The views that a request is about, each once, in the order in which they are named.
@@ -243,7 +187,8 @@ fn views(request: &Request) -> Vec<RefName> {
     named.filter(|name| seen.insert((*name).clone())).cloned().collect()
 }
 
-fn plan_on(
+/// The flip that a request means, without what follows from it.
+fn shape(
     depot: &Depot,
     config: &Config,
     request: &Request,
@@ -262,7 +207,6 @@ fn plan_on(
         change.message.clone_from(&request.message);
         change.reason = reason(change);
     }
-    flip::settle(depot, &mut flip, &request.gates, signer)?;
     Ok(flip)
 }
 

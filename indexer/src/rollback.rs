@@ -120,22 +120,26 @@ pub fn apply(
     plan: &Plan,
     signer: &Signer,
 ) -> Result<(Vec<Stamped>, Option<RefUpdate>), RollbackError> {
-    hooks::begin(depot, config)?;
     let names = std::slice::from_ref(&plan.name);
     let mut stamped = Vec::new();
-    let (_, mut updates) = flip::commit(depot, names, signer, |current| {
+    let (_, mut updates) = flip::commit(depot, config, names, signer, |current| {
         let there = current.first().and_then(Option::as_ref);
         if there.is_none_or(|current| current.generation != plan.generation) {
             return Err(RollbackError::Moved { name: plan.name.clone() });
         }
-        let (flip, all) = prepare(depot, config, request, plan, current, signer)?;
+        let (flip, all) = shape(depot, config, request, plan, current, signer)?;
         stamped = all;
-        Ok(flip)
+        let mut wishes = Wishes::none();
+        if !request.raw {
+            wishes.only = Some(BTreeSet::from([Gate::Mtime]));
+        }
+        Ok((flip, wishes))
     })?;
     Ok((stamped, updates.pop()))
 }
 
-fn prepare(
+/// The flip that a request means, and what in it got new times.
+fn shape(
     depot: &Depot,
     config: &Config,
     request: &Request,
@@ -154,12 +158,9 @@ fn prepare(
         change.message.clone_from(&request.message);
         change.reason = format!("rollback to {}", id.short());
     }
-    let mut wishes = Wishes::none();
     if !request.raw {
         stamped = stamp(depot, config, &mut flip, signer)?;
-        wishes.only = Some(BTreeSet::from([Gate::Mtime]));
     }
-    flip::settle(depot, &mut flip, &wishes, signer)?;
     Ok((flip, stamped))
 }
 

@@ -14,9 +14,13 @@ use cfs_fs::tree::{Item, Kind, NodeError, Sums, resolve};
 
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
 use crate::checksum::Algorithm;
+use crate::config::Lists;
 use crate::depot::{Depot, place};
+use crate::filelist::FilelistError;
+use crate::filelist::published::complete;
 use crate::openpgp::{Fingerprint, Keyring, SignatureError};
 use crate::repodata::RepodataError;
+use crate::repository::read_ahead;
 use crate::revision::RefPath;
 
 pub mod address;
@@ -232,6 +236,9 @@ pub enum SyncError {
     /// The tree cannot be put at its path.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// A file list cannot be made.
+    #[error(transparent)]
+    Filelist(#[from] FilelistError),
     /// The catalogue failed.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -265,15 +272,16 @@ fn reason(error: &dyn Error) -> String {
     text
 }
 
-/// Makes the repository a path of a new snapshot of the target's ref. When nothing has changed since the last
+/// Makes the repository a path of a new snapshot of the target's ref, which has these `lists`. When nothing has changed since the last
 /// sync, there is no new snapshot. A sync that fails is recorded until one into the same path succeeds.
 pub fn sync(
     depot: &Depot,
     request: &Request,
+    lists: &[Lists],
     signer: &Signer,
     progress: &mut OnProgress<'_>,
 ) -> Result<Report, SyncError> {
-    let result = attempt(depot, request, signer, progress);
+    let result = attempt(depot, request, lists, signer, progress);
     match &result {
         Ok(_) => depot.catalogue.forget_unfinished(&request.target)?,
         // Nothing was tried.
@@ -286,18 +294,23 @@ pub fn sync(
 fn attempt(
     depot: &Depot,
     request: &Request,
+    lists: &[Lists],
     signer: &Signer,
     progress: &mut OnProgress<'_>,
 ) -> Result<Report, SyncError> {
     // A symbolic ref cannot be synced into: say so before hours of downloading.
-    depot.catalogue.current(&request.target.name)?;
+    let current = depot.catalogue.current(&request.target.name)?;
+    let old = item_at(depot, current.as_ref(), &request.target.path)?;
     let harvest = harvest(depot, std::slice::from_ref(request), signer.now, progress)?;
     let lost = || CatalogueError::Damaged { what: "nothing came of the only repository".into() };
     let gathered = harvest.repositories.into_iter().next().ok_or_else(lost)??;
     let (tree, update) = match gathered.unchanged() {
         Some(tree) => (tree.clone(), None),
-        None => commit(depot, request, signer, &gathered)?,
+        None => commit(depot, request, lists, signer, &gathered)?,
     };
+    if update.is_some() {
+        read_ahead(depot, &depot.catalogue, old.as_ref(), &tree);
+    }
     gathered.record(depot, request, &tree, signer.now)?;
     let sums = sums(&tree);
     Ok(Report {
@@ -337,6 +350,7 @@ fn policy(request: &Request) -> String {
 fn commit(
     depot: &Depot,
     request: &Request,
+    lists: &[Lists],
     signer: &Signer,
     gathered: &Gathered,
 ) -> Result<(Item, Option<RefUpdate>), SyncError> {
@@ -346,9 +360,10 @@ fn commit(
         let (tree, nodes) = gathered.tree(depot, old.as_ref())?;
         let placed = place(&depot.catalogue, current, &request.target.path, &tree, nodes, signer.now)?;
         built = Some(tree);
+        let Some((root, nodes)) = placed else { return Ok::<_, SyncError>(None) };
         let repomd = gathered.repomd().map(|repomd| ("sync.repomd".into(), repomd.to_string()));
         let url = ("sync.url".into(), request.address.to_string());
-        Ok::<_, SyncError>(placed.map(|(root, nodes)| Draft {
+        let draft = Draft {
             root,
             nodes,
             parents: Vec::new(),
@@ -356,7 +371,8 @@ fn commit(
             meta: [Some(url), repomd].into_iter().flatten().collect(),
             message: request.message.clone(),
             reason: format!("sync {}", request.address),
-        }))
+        };
+        Ok(complete(depot, lists, current, draft, signer.now)?)
     })?;
     let lost = || CatalogueError::Damaged { what: format!("no tree was made of {}", request.address) };
     Ok((built.ok_or_else(lost)?, update))

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use super::{can_serve, ok, put, rsyncd};
 use crate::harness::Sandbox;
+use crate::harness::repo::Repo;
 use crate::mount::{Live, can_mount, mount};
 
 const CONFIG: &str = r#"
@@ -244,6 +245,36 @@ fn lists_are_what_a_walk_of_the_mount_finds() {
         .unwrap();
     assert_eq!(String::from_utf8(closed.stdout).unwrap(), "[Version]\n");
     assert_eq!(String::from_utf8(closed.stderr).unwrap(), "");
+}
+
+#[test]
+fn what_is_brought_straight_into_a_view_gets_into_its_lists() {
+    if !can_mount() {
+        return;
+    }
+    let shown = shown();
+    let mut memory = Memory::default();
+    memory.check(&shown.live);
+    let list = || stamp(shown.live.path("views/production/pub/rocky/fullfiletimelist-rocky"));
+    let first = list();
+    shown.sandbox.ok(["import", "r1/pub/rocky/9.7", "production:pub/rocky/9.7"]);
+    memory.check(&shown.live);
+    let second = list();
+    assert!(second.0 > first.0);
+    // All of it, without the lists, which are nobody's to bring.
+    shown.sandbox.write("r2/pub/rocky/fullfilelist", "another's");
+    shown.sandbox.ok(["import", "r2", "production"]);
+    memory.check(&shown.live);
+    let (third, snapshot) = (list(), shown.sandbox.snapshot("production"));
+    assert!(third.0 > second.0);
+    shown.sandbox.ok(["import", "r2", "production"]);
+    assert_eq!((list(), shown.sandbox.snapshot("production")), (third, snapshot), "nothing changed");
+
+    let repo = Repo::with_packages(&shown.sandbox.path("repo"), 3);
+    repo.write();
+    shown.sandbox.ok(["sync", "repo", "production:pub/rocky/9.7/extras/x86_64/os"]);
+    memory.check(&shown.live);
+    assert!(list().0 > third.0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::{GENERATIONS, Server, free_port, generation_of, generations, ok, wait_for, while_flipping};
-use crate::harness::{Sandbox, installed};
+use crate::harness::{Sandbox, installed, ran};
 use crate::mount::{Live, can_mount, mount};
 
 /// Whether this host can run a daemon of rsync over a mount.
@@ -33,6 +33,26 @@ pub fn rsyncd(sandbox: &Sandbox, more: &[&str], module: &str) -> (Server, String
     let child = command.arg("--config").arg(sandbox.path("conf/rsyncd.conf")).stdin(Stdio::null()).spawn();
     wait_for(port);
     (Server(child.unwrap()), format!("rsync://127.0.0.1:{port}/{module}/"))
+}
+
+#[test]
+fn systemd_understands_the_units() {
+    if !installed("systemd-analyze") {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    sandbox.ok(["rsyncd-config", "--mount", "mnt", "--output", "conf", "--module", "rocky=pub/rocky"]);
+    let verify = || {
+        let units = ["cfs-mount", "cfs-serve", "cfs-rsyncd"].map(|unit| format!("conf/{unit}.service"));
+        let mut command = Command::new("systemd-analyze");
+        let ran = ran(command.args(["verify", "--man=no"]).args(units).current_dir(sandbox.path("")));
+        let said = ran.stderr.lines().filter(|line| !line.contains("/cfs is not executable"));
+        said.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(verify(), [""; 0]);
+    let unit = sandbox.path("conf/cfs-serve.service");
+    fs::write(&unit, fs::read_to_string(&unit).unwrap().replace("KillSignal", "KilSignal")).unwrap();
+    assert_eq!(verify().len(), 1, "it would be told of a mistake");
 }
 
 /// A mount of a view that has generation 0, and the daemon that serves it. Dropped in this order: the mount

@@ -51,6 +51,69 @@ fn an_update_keeps_old_packages_and_leaves_protected_files_alone() {
 }
 
 #[test]
+fn an_update_replaces_the_metadata_of_what_it_updates() {
+    let old = [
+        ("os/repodata/repomd.xml", "1"),
+        ("os/repodata/1-primary", "1"),
+        ("os/p/1", "1"),
+        ("repodata/x", "1"),
+    ];
+    let sandbox = store_with("", &old);
+    sandbox.ok(["promote", "compose/9/one", "staging"]);
+    import(
+        &sandbox,
+        "compose/9/one",
+        &[
+            ("os/repodata/repomd.xml", "2"),
+            ("os/repodata/2-primary", "2"),
+            ("os/p/2", "2"),
+            ("repodata/y", "2"),
+        ],
+    );
+    sandbox.ok(["promote", "compose/9/one", "staging", "--keep"]);
+    assert_eq!(sandbox.ok(["ls", "staging:os/repodata"]), "2-primary\nrepomd.xml\n");
+    assert_eq!(sandbox.ok(["ls", "staging:os/p"]), "1\n2\n");
+    assert_eq!(sandbox.ok(["ls", "staging:repodata"]), "x\ny\n", "this is no repository's");
+    assert_eq!(
+        sandbox.ok(["promote", "compose/9/one", "staging", "--keep"]).matches("nothing changed").count(),
+        1
+    );
+}
+
+#[test]
+fn what_is_done_is_what_the_plan_said() {
+    let config = r#"
+[view.production]
+max-deletes-percent = 100
+
+[[view.production.lists]]
+directory = "pub"
+name = "all"
+"#;
+    let sandbox = store_with(config, &[("os/a", "1"), ("os/b", "1"), ("c", "1")]);
+    let told = |args: &[&str]| {
+        let mut value = sandbox.json(args.iter().copied()).remove(0);
+        for key in ["dry_run", "changed", "snapshot", "generation"] {
+            value.as_object_mut().unwrap().remove(key);
+            for view in value["views"].as_array_mut().unwrap() {
+                view.as_object_mut().unwrap().remove(key);
+            }
+        }
+        value
+    };
+    for round in 0..3 {
+        let b = round.to_string();
+        import(&sandbox, "compose/9/one", &[("os/a", "2"), ("os/b", &b), (&b, "x")]);
+        let promote = ["promote", "compose/9/one", "production:pub", "compose/9/one:os", "staging", "--link"];
+        let link = format!("production:link={}", ["pub", "pub/os", "pub"][round]);
+        let promote: Vec<&str> = promote.into_iter().chain([link.as_str()]).collect();
+        let planned = told(&[&promote[..], &["-n"]].concat());
+        assert_eq!(told(&promote), planned);
+        assert_ne!(planned["views"][0]["changes"]["added"]["files"], 0);
+    }
+}
+
+#[test]
 fn what_is_excluded_is_neither_brought_nor_removed() {
     let sandbox = store_with("", &[("a/x", "1"), ("Minimal/y", "1"), ("b/Cloud/z", "1")]);
     let exclude = ["--exclude", "Minimal", "--exclude", "Cloud/"];

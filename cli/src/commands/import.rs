@@ -35,20 +35,22 @@ pub struct Args {
 
 /// Runs `cfs import`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    context.may(&args.target.name)?;
     let depot = context.depot()?;
+    let view = context.settings.configuration.1.view(&args.target.name);
     let options = Options {
         threads: args.threads.unwrap_or_else(Context::threads),
         started_ns: i64::try_from(Context::now_ns()).unwrap_or(i64::MAX),
     };
     let bar = context.output.progress("import");
-    let done =
-        import_dir(&depot, &args.dir, &args.target, &context.signer(), options, &args.message, &mut |p| {
-            bar.set_length(p.bytes);
-            bar.set_position(p.bytes_done);
-            if p.files_done % 64 == 0 {
-                bar.set_message(format!("{}/{} files", p.files_done, p.files));
-            }
-        });
+    let why = (args.message.as_str(), &view.lists[..]);
+    let done = import_dir(&depot, &args.dir, &args.target, &context.signer(), options, why, &mut |p| {
+        bar.set_length(p.bytes);
+        bar.set_position(p.bytes_done);
+        if p.files_done % 64 == 0 {
+            bar.set_message(format!("{}/{} files", p.files_done, p.files));
+        }
+    });
     bar.finish_and_clear();
     let (progress, update) = done?;
     if update.is_some() {

@@ -86,8 +86,8 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let signer = context.signer();
     if args.dry_run {
         return match plan(&depot, config, &request, &signer) {
-            Ok(plan) => print::plan(context, &depot, &request, &plan, true),
-            Err(error) => Err(refused(context, &depot, &request, error)),
+            Ok(plan) => print::plan(context, &depot, &request, &plan),
+            Err(error) => Err(refused(context, &depot, &request, error, true)),
         };
     }
     match apply(&depot, config, &request, &signer) {
@@ -96,7 +96,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
             print::done(context, &depot, &request, &plan, &updates)?;
             context.tell_hooks(&depot)
         }
-        Err(error) => Err(refused(context, &depot, &request, error)),
+        Err(error) => Err(refused(context, &depot, &request, error, false)),
     }
 }
 
@@ -106,10 +106,11 @@ fn refused(
     depot: &cfs_indexer::depot::Depot,
     request: &Request,
     error: PromoteError,
+    is_dry: bool,
 ) -> CommandError {
     let PromoteError::Refused { plan, .. } = &error else { return error.into() };
     if context.output.is_json()
-        && let Err(error) = print::plan(context, depot, request, plan, false)
+        && let Err(error) = print::refused(context, depot, request, plan, is_dry)
     {
         return error;
     }

@@ -1,10 +1,13 @@
 //! `cfs rollback`
 
+use cfs_fs::diff::{Summary, diff};
+use cfs_fs::tree::NodeError;
 use cfs_indexer::refname::RefName;
 use cfs_indexer::revision::Revision;
 use cfs_indexer::rollback::{Request, apply, plan};
 use serde_json::json;
 
+use super::diff::{summary_json, summary_text};
 use crate::context::Context;
 use crate::output::time;
 use crate::report::CommandError;
@@ -47,6 +50,13 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let (id, snapshot) = &plan.to;
     let what = format!("{} to {id} of {}", plan.name, time(snapshot.created));
     let mut value = json!({ "ref": plan.name.as_str(), "from": plan.from.0.to_string(), "to": id.to_string(), "raw": raw });
+    let mut summary = Summary::default();
+    diff(&depot.catalogue, plan.from.1.root, snapshot.root, &mut |_, change| {
+        summary.add(&change);
+        Ok::<(), NodeError>(())
+    })?;
+    value["changes"] = summary_json(&summary);
+    let what = format!("{what}: {}", summary_text(&summary));
     if args.dry_run {
         value["dry_run"] = true.into();
         return context.output.result(format_args!("would roll back {what}"), &value);

@@ -57,7 +57,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
             size(sums.bytes)
         ),
     )?;
-    snapshot.meta.iter().try_for_each(|(key, value)| line("meta", &format_args!("{key} = {value}")))?;
+    for (key, value) in &snapshot.meta {
+        let mut parts = value.lines();
+        line("meta", &format_args!("{key} = {}", parts.next().unwrap_or_default().trim_end()))?;
+        parts.try_for_each(|part| line("", &format_args!("    {}", part.trim_end())))?;
+    }
     snapshot
         .access
         .iter()

@@ -115,11 +115,13 @@ impl FromStr for Bytes {
 
 /// Runs `cfs sync`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    context.may(&args.target.name)?;
+    let lists = context.settings.configuration.1.view(&args.target.name).lists;
     let request = request(args)?;
     let depot = context.depot()?;
     let interrupted = interruptible()?;
     let bar = context.output.progress("sync");
-    let done = sync(&depot, &request, &context.signer(), &mut |progress| {
+    let done = sync(&depot, &request, &lists, &context.signer(), &mut |progress| {
         show(&bar, progress);
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -233,6 +235,7 @@ fn failed(error: SyncError) -> CommandError {
     match error {
         SyncError::Catalogue(error) => error.into(),
         SyncError::Edit(error) => error.into(),
+        SyncError::Filelist(error) => error.into(),
         SyncError::Failed { ref failures, .. } => {
             let details =
                 failures.iter().map(|failure| format!("{}: {}", failure.url, failure.reason)).collect();

@@ -8,9 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use cfs_fs::digest::BlobId;
-use rusqlite::{Connection, OptionalExtension};
-
-use super::{CatalogueError, sqlite_error};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS passed(
@@ -30,15 +28,18 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Opens the cache at `path`; makes a new one where there is none or the old one cannot be used.
-    pub fn open(path: &Path) -> Result<Self, CatalogueError> {
-        let connection = Self::connect(path).or_else(|_| {
-            // Nothing is lost with it but time.
-            let _ = std::fs::remove_file(path);
-            Self::connect(path)
+    /// Opens the cache at `path`; makes a new one where there is none or the old one is damaged.
+    pub fn open(path: &Path) -> Self {
+        let connection = Self::connect(path).or_else(|error| {
+            let damaged = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
+            if error.sqlite_error_code().is_some_and(|code| damaged.contains(&code)) {
+                // Nothing is lost with it but time.
+                let _ = std::fs::remove_file(path);
+                return Self::connect(path);
+            }
+            Err(error)
         });
-        let connection = connection.map_err(|source| sqlite_error("open", path, source))?;
-        Ok(Self { connection: Mutex::new(Some(connection)) })
+        Self { connection: Mutex::new(connection.ok()) }
     }
 
     /// A cache that remembers nothing, for checks that are done faster than a cache is opened.
@@ -57,33 +58,14 @@ impl Checked {
 
     /// Whether `key` has passed.
     pub fn knows(&self, key: &[u8; 32]) -> bool {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(connection) = &*connection else { return false };
-        let found = connection
-            .prepare_cached("SELECT 1 FROM passed WHERE key = ?")
-            .and_then(|mut statement| statement.exists([key]));
-        found.unwrap_or(false)
+        self.finds("SELECT 1 FROM passed WHERE key = ?", key)
     }
 
     /// Remembers what has passed.
     pub fn remember(&self, keys: &[[u8; 32]]) {
-        if keys.is_empty() {
-            return;
-        }
         let mut keys: Vec<_> = keys.to_vec();
         keys.sort_unstable();
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(connection) = &mut *connection else { return };
-        let mut write = || {
-            let tx = connection.transaction()?;
-            let mut statement =
-                tx.prepare_cached("INSERT INTO passed(key) VALUES (?) ON CONFLICT DO NOTHING")?;
-            keys.iter().try_for_each(|key| statement.execute([key]).map(drop))?;
-            drop(statement);
-            tx.commit()
-        };
-        // What is not remembered is checked again.
-        let _: rusqlite::Result<()> = write();
+        self.write("INSERT INTO passed(key) VALUES (?) ON CONFLICT DO NOTHING", &keys, |key| [*key]);
     }
 
     /// What was extracted from a blob.
@@ -94,14 +76,38 @@ impl Checked {
         statement.query_row([blob.as_bytes()], |row| row.get(0)).optional().ok()?
     }
 
-    /// Keeps what was extracted from a blob.
-    pub fn keep_extract(&self, blob: BlobId, extract: &[u8]) {
+    /// Whether something extracted from a blob is kept.
+    pub fn has_extract(&self, blob: BlobId) -> bool {
+        self.finds("SELECT 1 FROM extracts WHERE hash = ?", blob.as_bytes())
+    }
+
+    /// Keeps what was extracted from blobs.
+    pub fn keep_extracts(&self, extracts: &[(BlobId, &[u8])]) {
+        self.write(
+            "INSERT INTO extracts(hash, extract) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            extracts,
+            |row| (*row.0.as_bytes(), row.1),
+        );
+    }
+
+    fn finds(&self, sql: &str, key: &[u8; 32]) -> bool {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(connection) = &*connection else { return };
-        let sql = "INSERT INTO extracts(hash, extract) VALUES (?, ?) ON CONFLICT DO NOTHING";
-        // What is not kept is extracted again.
-        let _ = connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute((blob.as_bytes(), extract)));
+        let Some(connection) = &*connection else { return false };
+        let found = connection.prepare_cached(sql).and_then(|mut statement| statement.exists([key]));
+        found.unwrap_or(false)
+    }
+
+    /// Writes rows in one transaction. What cannot be kept is found out again when it is needed.
+    fn write<R, P: rusqlite::Params>(&self, sql: &str, rows: &[R], params: impl Fn(&R) -> P) {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(connection) = connection.as_mut().filter(|_| !rows.is_empty()) else { return };
+        let mut write = || {
+            let tx = connection.transaction()?;
+            let mut statement = tx.prepare_cached(sql)?;
+            rows.iter().try_for_each(|row| statement.execute(params(row)).map(drop))?;
+            drop(statement);
+            tx.commit()
+        };
+        let _: rusqlite::Result<()> = write();
     }
 }

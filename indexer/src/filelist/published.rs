@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::thread::{self, JoinHandle, ScopedJoinHandle};
 
 use cfs_fs::digest::{BlobId, Digest};
 use cfs_fs::edit::{EditError, direct_change, graft};
@@ -22,8 +23,8 @@ use super::line::{self, plain_key};
 use super::scan::Scope;
 use super::splice::{ListFile, Sorted, Source, Splice, apply, splices, write_error};
 use super::write::{Outs, write};
-use super::{FilelistError, State};
-use crate::catalogue::CatalogueError;
+use super::{FilelistError, Modes, State};
+use crate::catalogue::{CatalogueError, Current, Draft};
 use crate::checksum::{Algorithm, Digester};
 use crate::config::Lists;
 use crate::depot::Depot;
@@ -59,15 +60,17 @@ pub fn carry(stage: &mut Stage<'_>, specs: &[Lists], old: &Item, new: &Item) -> 
                 _ => None,
             })
         };
-        let (Some((old, _)), Some((mut entries, mtime))) = (dir(stage, old)?, dir(stage, &root)?) else {
+        let (Some((old, old_mtime)), Some((mut entries, mtime))) = (dir(stage, old)?, dir(stage, &root)?)
+        else {
             continue;
         };
         let own = spec.own_names();
         let is_list =
             |entry: &Entry| own.contains(&entry.name) && matches!(entry.item.kind, Kind::File { .. });
         entries.retain(|entry| !own.contains(&entry.name));
-        entries.extend(old.into_iter().filter(is_list));
+        entries.extend(old.iter().filter(|entry| is_list(entry)).cloned());
         entries.sort_by(|a, b| a.name.cmp(&b.name));
+        let mtime = if direct_change(&old, &entries) { mtime } else { old_mtime };
         let dir = Item { mtime, kind: Kind::Dir(stage.write_dir(&entries)) };
         root = put(stage, &root, spec, dir, mtime)?;
     }
@@ -82,19 +85,18 @@ fn put(stage: &mut Stage<'_>, root: &Item, spec: &Lists, dir: Item, now: i64) ->
     })
 }
 
-/// Puts lists into the tree `new`, which is to follow `old` in a view; `now` is in seconds. Their blobs are durable
-/// and live when this returns; new nodes are in `stage`.
+/// Puts lists into the tree `new`, which is to follow `old` in a view; `now` is in seconds. New nodes are in `stage`;
+/// the lists themselves are in `written`, to be published before a snapshot names them.
 pub fn derive(
     depot: &Depot,
     stage: &mut Stage<'_>,
+    written: &mut Written,
     specs: &[Lists],
-    old: Option<Before<'_>>,
-    new: State<'_>,
+    (old, new): (Option<Before<'_>>, State<'_>),
     now: i64,
 ) -> Result<Derived, FilelistError> {
     let mut root = new.root.clone();
     let mut made = Vec::new();
-    let mut blobs = Blobs { lease: Lease::take(&depot.store)?, ready: Vec::new() };
     let mut specs: Vec<&Lists> = specs.iter().collect();
     // The list of a directory shows the lists of those below it.
     specs.sort_by_key(|spec| std::cmp::Reverse(spec.directory.components().count()));
@@ -102,7 +104,7 @@ pub fn derive(
         let found = resolve(&*stage, &root, &spec.directory)?;
         let Some(Item { mtime, kind: Kind::Dir(_) }) = found else { continue };
         let tree = State { root: &root, modes: new.modes };
-        let mut work = Work { depot, nodes: &*stage, spec, scope: scope(spec), blobs: &mut blobs };
+        let mut work = Work { depot, nodes: &*stage, spec, scope: scope(spec), written };
         let lists = work.lists(old, tree, now)?;
         let entries = work.entries(tree, &lists)?;
         let old_dir = match old {
@@ -114,9 +116,44 @@ pub fn derive(
         root = put(stage, &root, spec, dir, now)?;
         made.push(made_line(spec));
     }
-    blobs.publish(depot)?;
     made.sort();
     Ok(Derived { root, made: made.join("\n") })
+}
+
+/// Adds the lists to a draft of a view's next state that is no promotion. `None` when the view shows that already.
+pub fn complete(
+    depot: &Depot,
+    specs: &[Lists],
+    current: Option<&Current>,
+    mut draft: Draft,
+    now: i64,
+) -> Result<Option<Draft>, FilelistError> {
+    if specs.is_empty() {
+        return Ok(Some(draft));
+    }
+    let mut stage = Stage::new(&depot.catalogue);
+    stage.adopt(draft.nodes);
+    let old = current.map(|current| (current.snapshot.root_item(), &current.snapshot));
+    if let Some((root, _)) = &old {
+        draft.root = carry(&mut stage, specs, root, &draft.root)?;
+        if draft.root == *root {
+            return Ok(None);
+        }
+    }
+    let old_modes = old.as_ref().map(|(_, snapshot)| Modes::from(&snapshot.access)).unwrap_or_default();
+    let modes = draft.access.as_ref().map_or_else(|| old_modes.clone(), Modes::from);
+    let before = old.as_ref().map(|(root, snapshot)| Before {
+        state: State { root, modes: &old_modes },
+        made: snapshot.meta.get(META).map_or("", String::as_str),
+    });
+    let after = State { root: &draft.root, modes: &modes };
+    let mut written = Written::default();
+    let Derived { root, made } = derive(depot, &mut stage, &mut written, specs, (before, after), now)?;
+    written.publish(depot)?;
+    if !made.is_empty() {
+        draft.meta.insert(META.to_owned(), made);
+    }
+    Ok(Some(Draft { root, nodes: stage.into_new_nodes(), ..draft }))
 }
 
 fn damaged(directory: &TreePath, error: &impl ToString) -> FilelistError {
@@ -178,7 +215,7 @@ struct Work<'a> {
     nodes: &'a dyn Nodes,
     spec: &'a Lists,
     scope: Scope,
-    blobs: &'a mut Blobs,
+    written: &'a mut Written,
 }
 
 impl Work<'_> {
@@ -207,7 +244,7 @@ impl Work<'_> {
         let imagelist = self.plain(&old.imagelist, &changes, &mut line::is_image)?;
         let parts =
             [(&old.timelist, changes.timelist), (&old.filelist, filelist), (&old.imagelist, imagelist)];
-        let [timelist, filelist, imagelist] = self.blobs.spliced(self.depot, &parts, time)?;
+        let [timelist, filelist, imagelist] = self.written.spliced(self.depot, &parts, time)?;
         Ok(Made { timelist, filelist, imagelist, previous: Some(old.timelist), time: Some(time) })
     }
 
@@ -239,7 +276,7 @@ impl Work<'_> {
     /// Lists where there were none.
     fn anew(&mut self, new: State<'_>, now: i64) -> Result<Made, FilelistError> {
         let (nodes, depot, scope) = (self.nodes, self.depot, &self.scope);
-        let (timelist, filelist, imagelist) = self.blobs.write_three(now, |outs| {
+        let (timelist, filelist, imagelist) = self.written.write_three(self.depot, now, |outs| {
             write(nodes, new, scope, &mut |_, _| Ok(now), &mut |blob| sha1(depot, blob), outs)
         })?;
         Ok(Made { timelist, filelist, imagelist, previous: None, time: Some(now) })
@@ -256,7 +293,7 @@ impl Work<'_> {
         let file = self.open(&old.timelist)?;
         let source = Source { name: self.spec.timelist.as_str(), bytes: &file };
         let (nodes, depot, scope) = (self.nodes, self.depot, &self.scope);
-        let (timelist, filelist, imagelist) = self.blobs.write_three(time, |outs| {
+        let (timelist, filelist, imagelist) = self.written.write_three(self.depot, time, |outs| {
             let mut sha1 = |blob| sha1(depot, blob);
             rewrite(nodes, (before.state, new), scope, source, time, &mut sha1, outs)
         })?;
@@ -324,13 +361,15 @@ pub(super) fn sha1(depot: &Depot, blob: BlobId) -> Result<String, FilelistError>
     Ok(digester.finish().to_hex())
 }
 
-/// New blobs, not yet in their places.
-struct Blobs {
-    lease: Lease,
+/// Lists that are on stable storage and not in the store yet. Dropped, they are gone.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Taken when there is a list to be written.
+    lease: Option<Lease>,
     ready: Vec<Ready<()>>,
 }
 
-impl Blobs {
+impl Written {
     /// Writes lists that follow from others, side by side, and returns them as files with this time; a list without a
     /// splice stays the file that it is. An old list whose bytes are not what the tree says is an error.
     fn spliced<const N: usize>(
@@ -339,16 +378,18 @@ impl Blobs {
         parts: &[(&Item, Vec<Splice>); N],
         mtime: i64,
     ) -> Result<[Item; N], FilelistError> {
-        let writers = parts.each_ref().map(|(_, splices)| (!splices.is_empty()).then(|| self.writer()));
-        let written: Result<Vec<Option<Hashed>>, FilelistError> = std::thread::scope(|scope| {
+        let mut writers = Vec::with_capacity(N);
+        for (_, splices) in parts {
+            writers.push(if splices.is_empty() { None } else { Some(self.writer(depot)?) });
+        }
+        let written: Result<Vec<Option<Hashed>>, FilelistError> = thread::scope(|scope| {
             let mut threads = Vec::with_capacity(N);
             for ((old, splices), writer) in parts.iter().zip(writers) {
-                threads.push(scope.spawn(move || match writer {
-                    Some(writer) => splice(depot, old, splices, writer?).map(Some),
-                    None => Ok(None),
-                }));
+                threads.push(
+                    scope.spawn(move || writer.map(|writer| splice(depot, old, splices, writer)).transpose()),
+                );
             }
-            let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+            let ended = threads.into_iter().map(ScopedJoinHandle::join);
             ended.map(|done| done.unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
         let mut items = parts.each_ref().map(|(old, _)| (*old).clone());
@@ -363,10 +404,12 @@ impl Blobs {
     /// Writes a timelist, a filelist and an imagelist at once.
     fn write_three(
         &mut self,
+        depot: &Depot,
         mtime: i64,
         work: impl FnOnce(&mut Outs<'_>) -> Result<(), FilelistError>,
     ) -> Result<(Item, Item, Item), FilelistError> {
-        let (mut timelist, mut filelist, mut imagelist) = (self.writer()?, self.writer()?, self.writer()?);
+        let (mut timelist, mut filelist) = (self.writer(depot)?, self.writer(depot)?);
+        let mut imagelist = self.writer(depot)?;
         work(&mut Outs {
             timelist: Some(&mut timelist),
             filelist: Some(&mut filelist),
@@ -376,10 +419,13 @@ impl Blobs {
         Ok((self.take(timelist, mtime), self.take(filelist, mtime), self.take(imagelist, mtime)))
     }
 
-    fn writer(&self) -> Result<BufWriter<Hashed>, FilelistError> {
-        let (file, path) = self.lease.temporary()?;
-        let hashed = Hashed { file, path, hasher: blake3::Hasher::new(), size_bytes: 0 };
-        Ok(BufWriter::with_capacity(128 << 10, hashed))
+    fn writer(&mut self, depot: &Depot) -> Result<BufWriter<Hashed>, FilelistError> {
+        let lease = match &mut self.lease {
+            Some(lease) => lease,
+            none => none.insert(Lease::take(&depot.store)?),
+        };
+        let (file, path) = lease.temporary()?;
+        Ok(BufWriter::with_capacity(128 << 10, Hashed::new(file, path)))
     }
 
     fn take(&mut self, hashed: Hashed, mtime: i64) -> Item {
@@ -389,8 +435,8 @@ impl Blobs {
         Item { mtime, kind: Kind::File { blob, size_bytes, executable: false } }
     }
 
-    /// Gives the blobs their names; they are durable and live afterwards.
-    fn publish(self, depot: &Depot) -> Result<(), FilelistError> {
+    /// Gives the lists their names in the store; they are durable and live afterwards.
+    pub fn publish(self, depot: &Depot) -> Result<(), FilelistError> {
         if self.ready.is_empty() {
             return Ok(());
         }
@@ -436,12 +482,15 @@ fn open(depot: &Depot, list: &Item) -> Result<ListFile, FilelistError> {
 /// What is written to temporary files has no name yet.
 const IN_STORE: &str = "in the store";
 
-/// Ends the writing. The bytes are on their way to the disk while other lists are still being made.
+/// Ends the writing: everything is on stable storage then.
 fn finish(writer: BufWriter<Hashed>) -> Result<Hashed, FilelistError> {
-    let hashed = writer.into_inner().map_err(|error| write_error(IN_STORE, error.into_error()))?;
-    hashed.file.sync_data().map_err(|error| write_error(IN_STORE, error))?;
+    let mut hashed = writer.into_inner().map_err(|error| write_error(IN_STORE, error.into_error()))?;
+    hashed.sync().map_err(|error| write_error(IN_STORE, error))?;
     Ok(hashed)
 }
+
+/// After so many bytes the disk gets to work, while more are written.
+const SYNC_BYTES: u64 = 8 << 20;
 
 /// A file that is hashed while it is written.
 struct Hashed {
@@ -449,6 +498,42 @@ struct Hashed {
     path: PathBuf,
     hasher: blake3::Hasher,
     size_bytes: u64,
+    /// How many of them the disk has been given.
+    given_bytes: u64,
+    syncing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Hashed {
+    fn new(file: File, path: PathBuf) -> Self {
+        let hasher = blake3::Hasher::new();
+        Self { file, path, hasher, size_bytes: 0, given_bytes: 0, syncing: None }
+    }
+
+    /// Has the disk take what was written until now, in the background.
+    fn sync_behind(&mut self) -> io::Result<()> {
+        if self.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished()) {
+            return Ok(());
+        }
+        self.synced()?;
+        let file = self.file.try_clone()?;
+        self.given_bytes = self.size_bytes;
+        self.syncing = Some(thread::spawn(move || file.sync_data()));
+        Ok(())
+    }
+
+    /// Waits for the disk to have everything.
+    fn sync(&mut self) -> io::Result<()> {
+        self.synced()?;
+        self.file.sync_data()
+    }
+
+    /// Waits for what runs in the background. An error of the disk is told once, so it must not be missed here.
+    fn synced(&mut self) -> io::Result<()> {
+        match self.syncing.take() {
+            Some(syncing) => syncing.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Write for Hashed {
@@ -456,6 +541,9 @@ impl Write for Hashed {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.size_bytes += written as u64;
+        if self.size_bytes - self.given_bytes >= SYNC_BYTES {
+            self.sync_behind()?;
+        }
         Ok(written)
     }
 

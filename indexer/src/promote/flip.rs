@@ -1,21 +1,25 @@
 //! A flip: new states of one or more views, on their way from planned to committed.
 //!
-//! Always true: what [`commit`] commits is what [`settle`] settled and its gates let through, made of exactly
-//! the states that the views have when they move.
+//! Always true: what [`commit`] commits is what its gates let through and its hooks agreed to, made of exactly the
+//! states that the views have when they move; [`plan`] goes the same way as far as it changes nothing.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread;
 
 use cfs_fs::diff::{self, Summary, diff};
 use cfs_fs::digest::{NodeId, SnapshotId};
 use cfs_fs::edit::empty_dir;
 use cfs_fs::name::TreePath;
-use cfs_fs::tree::{Dir, Item, Kind, Node, NodeError, NodeMap, Stage};
+use cfs_fs::tree::{Dir, Item, Kind, Node, NodeError, NodeMap, Nodes, Stage};
 
 use super::gates::{self, Check, Wishes};
-use super::{PromoteError, derive, rules, times};
-use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
+use super::{PromoteError, ask, derive, rules, times};
+use crate::catalogue::{Catalogue, CatalogueError, Current, Draft, RefUpdate, Signer};
 use crate::config::{Config, Gate, View};
 use crate::depot::Depot;
+use crate::hooks;
 use crate::refname::RefName;
 use crate::revision::RevPath;
 pub use crate::snapshot::{Rule, Rules};
@@ -27,6 +31,19 @@ pub struct Flip {
     pub changes: Vec<Change>,
     /// The nodes of the new trees that may be new.
     pub nodes: NodeMap,
+}
+
+/// The nodes that exist and those of a flip.
+#[derive(Debug)]
+pub struct FlipNodes<'a> {
+    catalogue: &'a Catalogue,
+    new: &'a NodeMap,
+}
+
+impl Nodes for FlipNodes<'_> {
+    fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError> {
+        if self.new.contains_key(&id) { self.new.node(id) } else { self.catalogue.node(id) }
+    }
 }
 
 /// The new state of one view.
@@ -42,6 +59,8 @@ pub struct Change {
     pub old: Item,
     /// Its tree after the flip.
     pub new: Item,
+    /// The same before lists are made: what the plan tells, and what is told of what was done.
+    pub planned: Item,
     /// Who may read what now.
     pub old_access: Rules,
     /// Who may read what after the flip.
@@ -110,6 +129,7 @@ impl Flip {
                 policy,
                 current: current.clone(),
                 new: old.clone(),
+                planned: old.clone(),
                 old,
                 old_access,
                 arrivals: Vec::new(),
@@ -125,6 +145,11 @@ impl Flip {
         Self { changes, nodes: stage.into_new_nodes() }
     }
 
+    /// The nodes that exist and those of the flip.
+    pub fn nodes<'a>(&'a self, depot: &'a Depot) -> FlipNodes<'a> {
+        FlipNodes { catalogue: &depot.catalogue, new: &self.nodes }
+    }
+
     /// The nodes that exist and those of the flip, and a place for more; to be given back with
     /// [`Flip::put_back`].
     pub fn take_stage<'a>(&mut self, depot: &'a Depot) -> Stage<'a> {
@@ -138,17 +163,18 @@ impl Flip {
         self.nodes = stage.into_new_nodes();
     }
 
-    /// Calls `visit` with every path of the view `number` that will differ.
+    /// Calls `visit` with every path of the view `number` that will differ, lists aside.
     pub fn differences<E: From<NodeError>>(
         &self,
         depot: &Depot,
         number: usize,
         visit: &mut impl FnMut(&str, diff::Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut stage = Stage::new(&depot.catalogue);
-        stage.adopt(self.nodes.clone());
-        let Some((old, new)) = self.changes.get(number).and_then(Change::dirs) else { return Ok(()) };
-        diff(&stage, old, new, visit)
+        let Some(change) = self.changes.get(number) else { return Ok(()) };
+        match (&change.old.kind, &change.planned.kind) {
+            (Kind::Dir(old), Kind::Dir(new)) => diff(&self.nodes(depot), *old, *new, visit),
+            _ => Ok(()),
+        }
     }
 
     /// Counts what will differ in all views.
@@ -206,23 +232,81 @@ impl Flip {
     }
 }
 
-/// Takes a flip from its new trees to what can be committed: times, gates.
-pub fn settle(depot: &Depot, flip: &mut Flip, wishes: &Wishes, signer: &Signer) -> Result<(), PromoteError> {
+/// Takes a flip from its new trees to what could be committed: times, gates. A flip that gates refuse is an error
+/// that holds it.
+pub fn plan(depot: &Depot, flip: &mut Flip, wishes: &Wishes, signer: &Signer) -> Result<(), PromoteError> {
+    settle(depot, flip, wishes)?;
+    let checks = gates::check(depot, flip, wishes, signer)?;
+    judge(flip, checks)
+}
+
+/// Commits the flip whose new trees `shape` makes of what `names` are now, all views in one transaction. `shape` is
+/// called again when one of them moved meanwhile. Returns the flip and the moves of the views that changed.
+pub fn commit<E: From<CatalogueError> + From<PromoteError>>(
+    depot: &Depot,
+    config: &Config,
+    names: &[RefName],
+    signer: &Signer,
+    mut shape: impl FnMut(&[Option<Current>]) -> Result<(Flip, Wishes), E>,
+) -> Result<(Flip, Vec<RefUpdate>), E> {
+    hooks::begin(depot, config)?;
+    let mut done = None;
+    let updates = depot.catalogue.update_refs(&depot.store, names, signer, |current| {
+        let (mut flip, wishes) = shape(current)?;
+        prepare(depot, config, &mut flip, &wishes, signer)?;
+        let drafts = flip.drafts();
+        done = Some(flip);
+        Ok::<_, E>(drafts)
+    })?;
+    let flip = match done {
+        Some(flip) => flip,
+        None => Flip { changes: Vec::new(), nodes: NodeMap::new() },
+    };
+    Ok((flip, updates.into_iter().flatten().collect()))
+}
+
+/// Takes a flip all the way: times; gates, and what is derived from the trees; hooks; the store.
+fn prepare(
+    depot: &Depot,
+    config: &Config,
+    flip: &mut Flip,
+    wishes: &Wishes,
+    signer: &Signer,
+) -> Result<(), PromoteError> {
+    settle(depot, flip, wishes)?;
+    let shared = &*flip;
+    // Gates and lists look at the same trees, and neither needs the other.
+    let (checks, derived) = thread::scope(|scope| {
+        let derived = scope.spawn(|| derive::derive(depot, shared, signer));
+        let checks = gates::check(depot, shared, wishes, signer);
+        (checks, derived.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    judge(flip, checks?)?;
+    let written = derive::enter(flip, derived?);
+    ask::ask(depot, config, flip, signer)?;
+    Ok(written.publish(depot)?)
+}
+
+/// Gives the new trees what follows from the old ones: lists, for now, and times.
+fn settle(depot: &Depot, flip: &mut Flip, wishes: &Wishes) -> Result<(), PromoteError> {
     let mut stage = flip.take_stage(depot);
     for change in &mut flip.changes {
         derive::carry(&mut stage, change)?;
         if gates::wanted(change, wishes).contains(&Gate::Mtime) {
             times::settle(&mut stage, change)?;
         }
+        change.planned = change.new.clone();
     }
     flip.put_back(stage);
-    gates::check(depot, flip, wishes, signer)?;
-    flip.changes.iter_mut().for_each(gates::record);
-    refuse(flip)
+    Ok(())
 }
 
-/// An error that holds the plan, when gates say no.
-fn refuse(flip: &mut Flip) -> Result<(), PromoteError> {
+/// Records what the gates found; an error that holds the plan, when one of them says no.
+fn judge(flip: &mut Flip, checks: Vec<Vec<Check>>) -> Result<(), PromoteError> {
+    for (change, checks) in flip.changes.iter_mut().zip(checks) {
+        change.checks = checks;
+        gates::record(change);
+    }
     let refusing = |change: &Change| change.checks.iter().any(Check::refuses);
     if !flip.changes.iter().any(refusing) {
         return Ok(());
@@ -238,27 +322,4 @@ fn refuse(flip: &mut Flip) -> Result<(), PromoteError> {
     gates.dedup();
     let plan = Flip { changes: std::mem::take(&mut flip.changes), nodes: std::mem::take(&mut flip.nodes) };
     Err(PromoteError::Refused { names, gates, plan: Box::new(plan) })
-}
-
-/// Commits the flip that `plan` makes of what `names` are now, all views in one transaction. `plan` is called
-/// again when one of them moved meanwhile. Returns the flip and the moves of the views that changed.
-pub fn commit<E: From<CatalogueError> + From<PromoteError>>(
-    depot: &Depot,
-    names: &[RefName],
-    signer: &Signer,
-    mut plan: impl FnMut(&[Option<Current>]) -> Result<Flip, E>,
-) -> Result<(Flip, Vec<RefUpdate>), E> {
-    let mut done = None;
-    let updates = depot.catalogue.update_refs(&depot.store, names, signer, |current| {
-        let mut flip = plan(current)?;
-        derive::derive(depot, &mut flip, signer)?;
-        let drafts = flip.drafts();
-        done = Some(flip);
-        Ok::<_, E>(drafts)
-    })?;
-    let flip = match done {
-        Some(flip) => flip,
-        None => Flip { changes: Vec::new(), nodes: NodeMap::new() },
-    };
-    Ok((flip, updates.into_iter().flatten().collect()))
 }

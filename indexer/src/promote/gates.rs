@@ -11,10 +11,10 @@ use cfs_fs::diff::differing_entries;
 use cfs_fs::digest::{Digest, NodeId};
 use cfs_fs::name::Name;
 use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
-use cfs_fs::tree::{Dir, Entry, Kind, Node, NodeError, Nodes, Stage, read_dir};
+use cfs_fs::tree::{Dir, Entry, Kind, Node, NodeError, Nodes, read_dir};
 
 use super::PromoteError;
-use super::flip::{Change, Flip};
+use super::flip::{Change, Flip, FlipNodes};
 use crate::catalogue::{Checked, Signer};
 pub use crate::config::Gate;
 use crate::depot::Depot;
@@ -90,7 +90,7 @@ impl Check {
 /// What a gate looks at.
 struct Scene<'a> {
     depot: &'a Depot,
-    nodes: &'a CachedNodes<&'a Stage<'a>>,
+    nodes: &'a CachedNodes<FlipNodes<'a>>,
     memory: &'a Checked,
     change: &'a Change,
     wishes: &'a Wishes,
@@ -114,44 +114,34 @@ pub(super) fn wanted(change: &Change, wishes: &Wishes) -> Vec<Gate> {
     gates.into_iter().collect()
 }
 
-/// Runs the gates of every view of a flip, which holds what they found then.
+/// Runs the gates of every view of a flip; what they found, view by view.
 pub(super) fn check(
     depot: &Depot,
-    flip: &mut Flip,
+    flip: &Flip,
     wishes: &Wishes,
     signer: &Signer,
-) -> Result<(), PromoteError> {
-    if flip.changes.iter().all(|change| wanted(change, wishes).is_empty()) {
-        return Ok(());
-    }
+) -> Result<Vec<Vec<Check>>, PromoteError> {
     let quick = |gate: &Gate| matches!(gate, Gate::Incomplete | Gate::Deletes | Gate::Mtime);
     let all_quick = flip.changes.iter().all(|change| wanted(change, wishes).iter().all(quick));
-    let memory = if all_quick { Checked::nothing() } else { depot.checked()? };
-    let stage = flip.take_stage(depot);
+    let memory = if all_quick { Checked::nothing() } else { depot.checked() };
+    let nodes = CachedNodes::new(flip.nodes(depot), CACHE_BYTES);
     let mut all = Vec::new();
-    {
-        let nodes = CachedNodes::new(&stage, CACHE_BYTES);
-        for change in &flip.changes {
-            let mut checks = Vec::new();
-            for gate in wanted(change, wishes) {
-                let passed = RefCell::default();
-                let scene = Scene { depot, nodes: &nodes, memory: &memory, change, wishes, passed };
-                let mut check = run(gate, &scene, signer.now)?;
-                if check.passed() {
-                    memory.remember(&scene.passed.take());
-                } else if wishes.force.contains(&gate) {
-                    check.forced_by = Some(signer.actor.clone());
-                }
-                checks.push(check);
+    for change in &flip.changes {
+        let mut checks = Vec::new();
+        for gate in wanted(change, wishes) {
+            let passed = RefCell::default();
+            let scene = Scene { depot, nodes: &nodes, memory: &memory, change, wishes, passed };
+            let mut check = run(gate, &scene, signer.now)?;
+            if check.passed() {
+                memory.remember(&scene.passed.take());
+            } else if wishes.force.contains(&gate) {
+                check.forced_by = Some(signer.actor.clone());
             }
-            all.push(checks);
+            checks.push(check);
         }
+        all.push(checks);
     }
-    flip.put_back(stage);
-    for (change, checks) in flip.changes.iter_mut().zip(all) {
-        change.checks = checks;
-    }
-    Ok(())
+    Ok(all)
 }
 
 fn run(gate: Gate, scene: &Scene<'_>, now: i64) -> Result<Check, PromoteError> {
@@ -211,8 +201,7 @@ fn walk(
 ) -> Result<(), PromoteError> {
     let Some((old, new)) = scene.change.dirs() else { return Ok(()) };
     let walk = Walk { scene, key: format!("{gate} {demands}") };
-    let old = scene.memory.knows(&walk.key_of(old.id)).then_some(old);
-    walk.visit(&Place { path: "", dir: new, old }, check, look).map(drop)
+    walk.visit("", Some(old), new, check, look).map(drop)
 }
 
 struct Walk<'a> {
@@ -225,44 +214,47 @@ impl Walk<'_> {
         *Digest::of(format!("{} {id}", self.key).as_bytes()).as_bytes()
     }
 
-    /// Returns whether nothing was found in the directory and below.
+    /// Returns whether nothing was found in the directory and below. `before` is what stood there.
     fn visit(
         &self,
-        place: &Place<'_>,
+        path: &str,
+        before: Option<Dir>,
+        dir: Dir,
         check: &mut Check,
         look: &mut LookAt<'_>,
     ) -> Result<bool, PromoteError> {
-        if place.old.is_some_and(|old| old.id == place.dir.id) {
-            return Ok(true);
-        }
-        let key = self.key_of(place.dir.id);
+        let key = self.key_of(dir.id);
         if self.scene.memory.knows(&key) {
             return Ok(true);
         }
-        let mut before: BTreeMap<Name, Dir> = BTreeMap::new();
-        let entries = match place.old {
-            None => read_dir(self.scene, place.dir.id)?,
-            Some(old) => {
-                let (old, mut new) = differing_entries(self.scene, old.id, place.dir.id)?;
-                new.retain(|entry| {
-                    let found = old.binary_search_by(|other| other.name.cmp(&entry.name));
-                    !found.is_ok_and(|at| old[at].item == entry.item)
-                });
-                before.extend(old.into_iter().filter_map(|entry| match entry.item.kind {
-                    Kind::Dir(dir) => Some((entry.name, dir)),
-                    _ => None,
-                }));
-                new
+        let old = before.filter(|old| self.scene.memory.knows(&self.key_of(old.id)));
+        let (there, mut entries) = match before {
+            None => (Vec::new(), read_dir(self.scene, dir.id)?),
+            Some(before) if old.is_none() => {
+                (read_dir(self.scene, before.id)?, read_dir(self.scene, dir.id)?)
             }
+            Some(before) => differing_entries(self.scene, before.id, dir.id)?,
         };
-        let findings = look(place, &entries)?;
+        if old.is_some() {
+            entries.retain(|entry| {
+                let found = there.binary_search_by(|other| other.name.cmp(&entry.name));
+                !found.is_ok_and(|at| there[at].item == entry.item)
+            });
+        }
+        let before: BTreeMap<Name, Dir> = there
+            .into_iter()
+            .filter_map(|entry| match entry.item.kind {
+                Kind::Dir(dir) => Some((entry.name, dir)),
+                _ => None,
+            })
+            .collect();
+        let findings = look(&Place { path, dir, old }, &entries)?;
         let mut clean = findings.is_empty();
         findings.into_iter().for_each(|finding| check.find(finding));
         for entry in &entries {
             let Kind::Dir(dir) = entry.item.kind else { continue };
-            let path = join(place.path, entry.name.as_str());
-            let old = before.get(&entry.name).copied();
-            clean &= self.visit(&Place { path: &path, dir, old }, check, look)?;
+            let before = before.get(&entry.name).copied();
+            clean &= self.visit(&join(path, entry.name.as_str()), before, dir, check, look)?;
         }
         if clean {
             self.scene.passed.borrow_mut().push(key);

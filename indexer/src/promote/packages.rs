@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cfs_fs::tree::{Dir, Item, Kind, NodeError, Nodes, Stage, resolve};
+use cfs_fs::tree::{Dir, Item, Kind, NodeError, Nodes, resolve};
 
 use super::PromoteError;
 use super::flip::Flip;
-use super::repository::{self, Line, List, REPOMD};
 use crate::catalogue::Checked;
 use crate::depot::Depot;
 use crate::repodata::evr;
+use crate::repository::{self, Line, List, REPOMD};
 
 /// What changes in one repository; packages by name, epoch, version, release and architecture.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,14 +39,13 @@ pub fn changes(depot: &Depot, flip: &Flip, number: usize) -> Result<Vec<Reposito
     if paths.is_empty() {
         return Ok(Vec::new());
     }
-    let memory = depot.checked()?;
-    let mut stage = Stage::new(&depot.catalogue);
-    stage.adopt(flip.nodes.clone());
+    let memory = depot.checked();
+    let nodes = flip.nodes(depot);
     let Some(change) = flip.changes.get(number) else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for path in paths {
-        let old = list(depot, &memory, &stage, &change.old, &path)?;
-        let new = list(depot, &memory, &stage, &change.new, &path)?;
+        let old = list(depot, &memory, &nodes, &change.old, &path)?;
+        let new = list(depot, &memory, &nodes, &change.new, &path)?;
         if let (Some(old), Some(new)) = (old, new) {
             found.push(compare(path, &old, &new));
         }
@@ -71,7 +70,7 @@ fn list(
 }
 
 fn dir(nodes: &impl Nodes, top: &Item, path: &str) -> Result<Option<Dir>, NodeError> {
-    let Some(path) = repository::path(path) else { return Ok(None) };
+    let Some(path) = repository::path_of(path) else { return Ok(None) };
     Ok(match resolve(nodes, top, &path)? {
         Some(Item { kind: Kind::Dir(dir), .. }) => Some(dir),
         _ => None,

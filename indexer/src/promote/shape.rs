@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use cfs_fs::digest::SnapshotId;
-use cfs_fs::edit::{graft, overlay};
+use cfs_fs::edit::{direct_change, graft};
 use cfs_fs::name::Name;
 use cfs_fs::tree::{Dir, Entry, Item, Kind, NodeError, Stage, read_dir, resolve};
 
@@ -41,11 +41,10 @@ pub(super) fn step(depot: &Depot, flip: &mut Flip, step: &Step, now: i64) -> Res
     let change = &flip.changes[number];
     let old = resolve(&stage, &change.new, &step.to.path)?;
     let new = match &old {
-        _ if !step.exclude.is_empty() || !step.protect.is_empty() => {
-            let laid = Layer { stage: &mut stage, step }.lay("", old.as_ref(), Some(&merged))?;
-            laid.unwrap_or(merged)
+        _ if step.keep || !step.exclude.is_empty() || !step.protect.is_empty() => {
+            let mut layer = Layer { stage: &mut stage, step, keep: step.keep };
+            layer.lay("", old.as_ref(), Some(&merged))?.unwrap_or(merged)
         }
-        Some(old) if step.keep => overlay(&mut stage, old, &merged, now)?,
         _ => merged,
     };
     let top = graft(&mut stage, &change.new, &step.to.path, new, now)?;
@@ -152,10 +151,12 @@ impl Merging<'_, '_> {
     }
 }
 
-/// Lays new content on old where patterns have a say.
+/// Lays new content on old where old content or patterns have a say.
 struct Layer<'a, 's> {
     stage: &'a mut Stage<'s>,
     step: &'a Step,
+    /// Whether what only the old content has stays.
+    keep: bool,
 }
 
 impl Layer<'_, '_> {
@@ -168,12 +169,12 @@ impl Layer<'_, '_> {
                 return Ok(old.cloned());
             }
             if new.is_some_and(|new| meant(&self.step.exclude, new)) {
-                return if self.step.keep { Ok(old.cloned()) } else { self.lay_nothing(path, old) };
+                return if self.keep { Ok(old.cloned()) } else { self.lay_nothing(path, old) };
             }
         }
         match (old, new) {
             (None, None) => Ok(None),
-            (Some(_), None) if self.step.keep => Ok(old.cloned()),
+            (Some(_), None) if self.keep => Ok(old.cloned()),
             (Some(_), None) => self.lay_nothing(path, old),
             (_, Some(new)) if !is_dir(new) => Ok(Some(new.clone())),
             (_, Some(new)) => self.lay_dir(path, old, new).map(Some),
@@ -201,9 +202,15 @@ impl Layer<'_, '_> {
             _ => Vec::new(),
         };
         let mut before: BTreeMap<Name, Item> =
-            old_dir.into_iter().map(|entry| (entry.name, entry.item)).collect();
+            old_dir.iter().map(|entry| (entry.name.clone(), entry.item.clone())).collect();
         let mut laid = BTreeMap::new();
-        for Entry { name, item } in read_dir(self.stage, dir.id)? {
+        let new_entries = read_dir(self.stage, dir.id)?;
+        // The metadata of a repository that comes is whole: what older metadata there was would only add up.
+        let is_metadata =
+            is_repodata(path) && new_entries.iter().any(|entry| entry.name.as_str() == "repomd.xml");
+        let keep = self.keep;
+        self.keep &= !is_metadata;
+        for Entry { name, item } in new_entries {
             let there = before.remove(&name);
             if let Some(item) = self.lay(&below(path, &name), there.as_ref(), Some(&item))? {
                 laid.insert(name, item);
@@ -214,8 +221,20 @@ impl Layer<'_, '_> {
                 laid.insert(name, item);
             }
         }
-        Ok(Item { mtime: new.mtime, kind: Kind::Dir(write(self.stage, laid)) })
+        self.keep = keep;
+        let entries: Vec<Entry> = laid.into_iter().map(|(name, item)| Entry { name, item }).collect();
+        let mtime = match old {
+            Some(Item { mtime, kind: Kind::Dir(_) }) if !direct_change(&old_dir, &entries) => *mtime,
+            Some(Item { mtime, kind: Kind::Dir(_) }) => new.mtime.max(mtime.saturating_add(1)),
+            _ => new.mtime,
+        };
+        Ok(Item { mtime, kind: Kind::Dir(self.stage.write_dir(&entries)) })
     }
+}
+
+/// Whether this is where repositories have their metadata.
+fn is_repodata(path: &str) -> bool {
+    path.rsplit('/').next() == Some("repodata")
 }
 
 fn write(stage: &mut Stage<'_>, entries: BTreeMap<Name, Item>) -> Dir {

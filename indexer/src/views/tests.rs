@@ -27,7 +27,7 @@ fn depot() -> (tempfile::TempDir, Depot, [SnapshotId; 2]) {
         fs::write(source.join("file"), format!("content {now}")).unwrap();
         let options = Options { threads: 1, started_ns: 0 };
         let target = "staging".parse().unwrap();
-        let done = import_dir(&depot, &source, &target, &signer(now), options, "", &mut |_| {});
+        let done = import_dir(&depot, &source, &target, &signer(now), options, ("", &[]), &mut |_| {});
         done.unwrap().1.unwrap().id
     });
     let (latest, staging) = ("sig/latest".parse().unwrap(), "staging".parse().unwrap());

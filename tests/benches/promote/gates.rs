@@ -1,10 +1,11 @@
 //! A release of a million files in 250 repositories, and updates that change 500 of them: each is promoted to
-//! staging (its metadata is new to everybody) and from there to production, as `cfs promote` does it, with all
-//! gates but signatures and without any.
+//! staging and from there to production, as `cfs promote` does it, with all gates but signatures, with lists
+//! besides, and without any of both. Whoever brings a repository in reads its metadata ahead, as import and sync do;
+//! what it costs when nobody has is shown beside.
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,10 +44,11 @@ pub fn run(dir: &Path, files: usize) {
     }
     release.commit("compose/0", &items);
     println!("  made in {:?}", started.elapsed());
-    let gated = dir.join("gated.toml");
-    fs::write(&gated, "[view.staging]\n[view.production]\n").unwrap();
-    let free = dir.join("free.toml");
-    fs::write(&free, "").unwrap();
+    let gated = config(dir, "gated.toml", "[view.staging]\n[view.production]\n");
+    let lists =
+        "[[view.staging.lists]]\ndirectory = \"\"\nname = \"rocky\"\naliases = [\"fullfiletimelist\"]\n";
+    let listed = config(dir, "listed.toml", &(lists.to_owned() + &lists.replace("staging", "production")));
+    let free = config(dir, "free.toml", "");
     let promote = |config: &Path, from: &str, to: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cfs"));
         command.arg("--store").arg(&store).arg("--config").arg(config).args(["promote", from, to]);
@@ -57,25 +59,48 @@ pub fn run(dir: &Path, files: usize) {
     println!("  first promotion, everything checked {:?}", promote(&gated, "compose/0", "staging"));
     println!("  to production, all known {:?}", promote(&gated, "staging", "production"));
     promote(&free, "compose/0", "free");
-    let (mut to_staging, mut to_production, mut without) = (Vec::new(), Vec::new(), Vec::new());
-    for update in 1..=UPDATES {
-        for number in 0..CHANGED {
-            let number = (update * CHANGED + number) % REPOSITORIES;
-            release.versions[number] = update;
-            items[number] = release.repository(number);
+    let mut before = release.root("compose/0");
+    let mut number_of_update = 0;
+    let mut updates = |config: &Path, read_ahead: bool| {
+        let (mut to_staging, mut to_production, mut without) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..UPDATES {
+            number_of_update += 1;
+            for number in 0..CHANGED {
+                let number = (number_of_update * CHANGED + number) % REPOSITORIES;
+                release.versions[number] = number_of_update;
+                items[number] = release.repository(number);
+            }
+            let compose = format!("compose/{number_of_update}");
+            release.commit(&compose, &items);
+            let root = release.root(&compose);
+            if read_ahead {
+                cfs_indexer::repository::read_ahead(&depot, &depot.catalogue, Some(&before), &root);
+            }
+            before = root;
+            to_staging.push(promote(config, &compose, "staging"));
+            to_production.push(promote(config, "staging", "production"));
+            without.push(promote(&free, &compose, "free"));
         }
-        let compose = format!("compose/{update}");
-        release.commit(&compose, &items);
-        to_staging.push(promote(&gated, &compose, "staging"));
-        to_production.push(promote(&gated, "staging", "production"));
-        without.push(promote(&free, &compose, "free"));
-    }
-    let (staging, production, without) = (median(&to_staging), median(&to_production), median(&without));
+        [to_staging, to_production, without].map(|times| median(&times))
+    };
+    let [unread, ..] = updates(&gated, false);
+    let [staging, production, without] = updates(&gated, true);
+    println!("  an update, with gates: to staging {staging:?}, to production {production:?}");
+    println!("             when nobody has read its metadata ahead: to staging {unread:?}");
+    println!("             without gates {without:?} (aim 10 ms)");
+    println!("  first lists, to production {:?}", promote(&listed, "staging", "production"));
+    promote(&listed, "production", "staging");
+    let [staging, production, _] = updates(&listed, true);
     println!(
-        "  an update, gates included: to staging {staging:?}, to production {production:?} (aim 150 ms)"
+        "  an update, with gates and lists: to staging {staging:?}, to production {production:?} (aim 150 ms)"
     );
-    println!("  without gates {without:?}");
     fs::remove_dir_all(dir).unwrap();
+}
+
+fn config(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, text).unwrap();
+    path
 }
 
 fn median(times: &[Duration]) -> Duration {
@@ -177,6 +202,11 @@ impl Release<'_> {
         publisher.add(Ready { id, size_bytes, tag: sha256(bytes), file: Some(path) }).unwrap();
         publisher.finish().unwrap();
         file(id, size_bytes)
+    }
+
+    fn root(&self, name: &str) -> Item {
+        let current = self.depot.catalogue.current(&name.parse().unwrap()).unwrap();
+        current.unwrap().snapshot.root_item()
     }
 
     fn commit(&self, name: &str, repositories: &[Item]) {

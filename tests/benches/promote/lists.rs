@@ -11,7 +11,7 @@ use cfs_fs::tree::{Entry, Item, Kind, NodeMap, Stage};
 use cfs_indexer::catalogue::{CatalogueError, Draft, Signer};
 use cfs_indexer::config;
 use cfs_indexer::depot::Depot;
-use cfs_indexer::filelist::published::{Before, derive};
+use cfs_indexer::filelist::published::{Before, Written, derive};
 use cfs_indexer::filelist::{Modes, State};
 
 const FILES_PER_DIR: usize = 200;
@@ -49,7 +49,10 @@ pub fn run(dir: &Path, files: usize) {
     let with_lists = |root: &Item, before: Option<Before<'_>>, now: i64| {
         let mut stage = Stage::new(&depot.catalogue);
         let started = Instant::now();
-        let derived = derive(&depot, &mut stage, &lists, before, State { root, modes: &modes }, now).unwrap();
+        let mut written = Written::default();
+        let states = (before, State { root, modes: &modes });
+        let derived = derive(&depot, &mut stage, &mut written, &lists, states, now).unwrap();
+        written.publish(&depot).unwrap();
         (started.elapsed(), derived, stage.into_new_nodes())
     };
 

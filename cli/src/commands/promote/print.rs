@@ -18,9 +18,8 @@ pub(super) fn plan(
     depot: &Depot,
     request: &Request,
     plan: &Plan,
-    with_paths: bool,
 ) -> Result<(), CommandError> {
-    if with_paths && context.output.is_verbose() {
+    if context.output.is_verbose() {
         for (number, change) in plan.changes.iter().enumerate() {
             let prefix = if plan.changes.len() > 1 { format!("{}:", change.name) } else { String::new() };
             let mut failed = Ok(());
@@ -42,6 +41,20 @@ pub(super) fn plan(
     }
     lines.extend(remarks(plan));
     context.output.result(lines.join("\n"), &value)
+}
+
+/// Says to programs what gates refused.
+pub(super) fn refused(
+    context: &Context<'_>,
+    depot: &Depot,
+    request: &Request,
+    plan: &Plan,
+    is_dry: bool,
+) -> Result<(), CommandError> {
+    let mut value = value(depot, request, plan, &plan.summary(depot)?)?;
+    value["refused"] = true.into();
+    value[if is_dry { "dry_run" } else { "changed" }] = is_dry.into();
+    context.output.json(&value)
 }
 
 /// Says what has changed.

@@ -14,9 +14,9 @@ use cfs_fs::digest::BlobId;
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::{Dir, Item, Kind, NodeError, lookup, resolve};
 
-use super::super::repository::{self, Line, List, REPOMD};
 use super::{Check, Gate, Place, PromoteError, Scene, join, walk};
 use crate::checksum::{Algorithm, Checksum, Hashed, Hasher};
+use crate::repository::{self, Line, List, Primary, REPOMD};
 use crate::spread::spread;
 
 /// More than any .treeinfo has.
@@ -24,6 +24,7 @@ const TREEINFO_BYTES_MAX: u64 = 1 << 20;
 
 /// Runs the gate.
 pub(super) fn check(scene: &Scene<'_>) -> Result<Check, PromoteError> {
+    read_ahead(scene)?;
     let mut check = Check::new(Gate::Repodata);
     walk(scene, Gate::Repodata, "1", &mut check, &mut |place, _| {
         let mut wanted = Wanted { scene, dir: place.dir, findings: Vec::new(), unread: Vec::new() };
@@ -35,6 +36,21 @@ pub(super) fn check(scene: &Scene<'_>) -> Result<Check, PromoteError> {
         Ok(wanted.findings.into_iter().map(|finding| join(place.path, &finding)).collect())
     })?;
     Ok(check)
+}
+
+/// Has the lists extracted that the gate will need, many at once.
+fn read_ahead(scene: &Scene<'_>) -> Result<(), PromoteError> {
+    let mut primaries = Vec::new();
+    walk(scene, Gate::Repodata, "1", &mut Check::new(Gate::Repodata), &mut |place, _| {
+        for dir in [Some(place.dir), place.old].into_iter().flatten() {
+            primaries.extend(Primary::at(scene.depot, scene, dir)?);
+        }
+        Ok(Vec::new())
+    })?;
+    // Nothing has passed yet.
+    scene.passed.take();
+    repository::extract_all(scene.depot, scene.memory, primaries.into_iter());
+    Ok(())
 }
 
 /// Files that should be there, compared with what is.
@@ -109,7 +125,7 @@ impl Wanted<'_> {
     /// Compares one file with what is said of it.
     fn file(&mut self, path: &str, size_bytes: Option<u64>, checksum: &Checksum) -> Result<(), PromoteError> {
         let top = Item { mtime: 0, kind: Kind::Dir(self.dir) };
-        let found = match repository::path(path) {
+        let found = match repository::path_of(path) {
             Some(path) => resolve(self.scene, &top, &path)?,
             None => None,
         };

@@ -12,9 +12,9 @@ use cfs_fs::digest::{BlobId, Digest};
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::{Entry, Kind, lookup};
 
-use super::super::repository::with_causes;
 use super::{Check, Gate, Place, PromoteError, Scene, join, walk};
 use crate::openpgp::{Keyring, Policy};
+use crate::repository::with_causes;
 use crate::spread::spread;
 
 /// Where the keys of a view cannot be had.

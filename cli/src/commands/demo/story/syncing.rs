@@ -60,7 +60,7 @@ impl Story<'_> {
             options: sync::Options::default(),
         };
         let (bar, stop) = (self.context.output.progress("sync"), self.scratch.stop());
-        let report = sync(&self.depot, &request, &self.context.signer(), &mut |progress| {
+        let report = sync(&self.depot, &request, &[], &self.context.signer(), &mut |progress| {
             bar.set_length(progress.bytes);
             bar.set_position(progress.bytes_done);
             if stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
