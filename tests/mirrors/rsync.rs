@@ -1,6 +1,7 @@
 //! Pulls with rsync while the view flips: the result is always exactly one generation.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -170,4 +171,30 @@ fn above_the_view_a_pull_of_listed_files_mixes_generations() {
         }
     }
     assert!(mixed, "the tests of this file would not notice a mixture");
+}
+
+#[test]
+fn a_pull_with_hard_links_costs_the_deduplicated_bytes() {
+    if !can_serve() {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    let paths = ["BaseOS/os/Packages/a.rpm", "BaseOS/kickstart/Packages/a.rpm", "devel/os/Packages/a.rpm"];
+    for path in paths {
+        super::put(&sandbox.path("tree").join(path), vec![7; 300_000], 1_700_000_000);
+    }
+    // Replaced in place, and so never linked.
+    for path in ["BaseOS/os/repodata/repomd.xml", "devel/os/repodata/repomd.xml"] {
+        super::put(&sandbox.path("tree").join(path), "same", 1_700_000_000);
+    }
+    sandbox.ok(["import", "tree", "production"]);
+    let _live = mount(&sandbox, "mnt", &[]);
+    let (_daemon, address) = rsyncd(&sandbox, &[], "production");
+    let to = sandbox.path("linked");
+    let said = ok(Command::new("rsync").args(["-aH", "--stats"]).arg(&address).arg(to.join("")));
+    let inode = |path: &str| fs::metadata(to.join(path)).unwrap().ino();
+    assert_eq!((inode(paths[0]), inode(paths[0])), (inode(paths[1]), inode(paths[2])));
+    assert_ne!(inode("BaseOS/os/repodata/repomd.xml"), inode("devel/os/repodata/repomd.xml"));
+    let sent = said.lines().find_map(|line| line.strip_prefix("Total transferred file size: ")).unwrap();
+    assert_eq!(sent, "300,008 bytes", "{said}");
 }
