@@ -27,6 +27,7 @@ mod mount;
 mod policy;
 mod promote;
 mod refs;
+mod repodata;
 mod rollback;
 mod rsyncd_config;
 mod serve;
@@ -62,6 +63,7 @@ pub enum Command {
     Mount(mount::Args),
     Umount(umount::Args),
     Work(work::Args),
+    Repodata(repodata::Args),
     Serve(serve::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -93,6 +95,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Mount(args) => mount::run(&args, context),
         Command::Umount(args) => umount::run(&args, context),
         Command::Work(args) => work::run(&args, context),
+        Command::Repodata(args) => repodata::run(&args, context),
         Command::Serve(args) => serve::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),

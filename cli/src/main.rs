@@ -7,6 +7,7 @@ use clap::Parser;
 mod args;
 mod commands;
 mod context;
+mod interrupt;
 mod output;
 mod permission;
 mod report;

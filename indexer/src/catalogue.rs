@@ -19,6 +19,7 @@ use crate::revision::Revision;
 
 mod checked;
 mod commit;
+mod fragments;
 mod hooks;
 mod host_files;
 mod nodes;
@@ -33,6 +34,7 @@ mod upstreams;
 
 pub use checked::Checked;
 pub use commit::{Current, Draft, RefUpdate, Signer};
+pub use fragments::{Fragments, Known, Learnt};
 pub use hooks::HookRun;
 pub use host_files::HostFiles;
 pub use objects::Totals;

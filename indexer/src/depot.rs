@@ -11,7 +11,7 @@ use cfs_fs::store::publish::{Publisher, Ready};
 use cfs_fs::store::{Store, StoreError};
 use cfs_fs::tree::{Item, NodeMap, Stage};
 
-use crate::catalogue::{Catalogue, CatalogueError, Checked, Current, HostFiles};
+use crate::catalogue::{Catalogue, CatalogueError, Checked, Current, Fragments, HostFiles};
 
 /// An open store and its open catalogue.
 #[derive(Debug)]
@@ -51,6 +51,11 @@ impl Depot {
         HostFiles::open(&self.store.root().join("cache.db"))
     }
 
+    /// Opens the cache of what was read out of packages.
+    pub fn fragments(&self) -> Result<Fragments, CatalogueError> {
+        Fragments::open(&self.store.root().join("cache.db"))
+    }
+
     /// Opens the memory of what has passed checks.
     pub fn checked(&self) -> Checked {
         Checked::open(&self.store.root().join("cache.db"))
@@ -60,19 +65,28 @@ impl Depot {
 impl Depot {
     /// Adds `bytes` to the store, durable when it returns; their blob and size.
     pub fn add_blob(&self, bytes: &[u8]) -> Result<(BlobId, u64), StoreError> {
-        let (id, size_bytes) = (BlobId::of(bytes), bytes.len() as u64);
-        if self.store.has_blob(id, size_bytes) {
-            return Ok((id, size_bytes));
+        self.add_blobs(&[bytes])?;
+        Ok((BlobId::of(bytes), bytes.len() as u64))
+    }
+
+    /// Adds all of these to the store, durable when it returns.
+    pub fn add_blobs(&self, all: &[&[u8]]) -> Result<(), StoreError> {
+        let mut new: Vec<(BlobId, &[u8])> = all.iter().map(|bytes| (BlobId::of(bytes), *bytes)).collect();
+        new.sort_unstable_by_key(|(id, _)| *id);
+        new.dedup_by_key(|(id, _)| *id);
+        new.retain(|(id, bytes)| !self.store.has_blob(*id, bytes.len() as u64));
+        if new.is_empty() {
+            return Ok(());
         }
         let lease = Lease::take(&self.store)?;
-        let (mut file, path) = lease.temporary()?;
-        let written = file.write_all(bytes);
-        written.map_err(|source| StoreError::Io { verb: "write", path: path.clone(), source })?;
-        drop(file);
         let mut publisher = Publisher::new(&self.store, Box::new(|_| Ok(())))?;
-        publisher.add(Ready { id, size_bytes, tag: (), file: Some(path) })?;
-        publisher.finish()?;
-        Ok((id, size_bytes))
+        for (id, bytes) in new {
+            let (mut file, path) = lease.temporary()?;
+            let written = file.write_all(bytes);
+            written.map_err(|source| StoreError::Io { verb: "write", path: path.clone(), source })?;
+            publisher.add(Ready { id, size_bytes: bytes.len() as u64, tag: (), file: Some(path) })?;
+        }
+        publisher.finish()
     }
 }
 

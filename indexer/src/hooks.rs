@@ -26,7 +26,7 @@ use talk::Talk;
 /// Bytes of a hook's output that are kept.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// What moves views that people see; other moves are nobody's business.
-const REASONS: [&str; 4] = ["promote ", "rollback ", "policy ", "move links"];
+const REASONS: [&str; 5] = ["promote ", "rollback ", "policy ", "move links", "repodata "];
 
 /// Why a hook did not do what it should.
 #[derive(Debug, thiserror::Error)]

@@ -5,15 +5,16 @@
 //! - [`config`]: the configuration file, from text to values.
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
-//! - [`repodata`], [`openpgp`]: what upstreams publish, from bytes to values; no files, no store.
+//! - [`repodata`], [`openpgp`], [`rpm`]: what upstreams publish, from bytes to values; no files, no store.
 //! - [`repository`]: a repository inside a tree, and the list of its packages.
 //! - [`filelist`], [`metalink`]: what mirrors and their clients read.
 //! - [`hooks`]: programs that are run about promotions.
-//! - [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
+//! - [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
 
 pub mod catalogue;
 pub mod checksum;
 pub mod config;
+pub mod createrepo;
 pub mod depot;
 pub mod filelist;
 pub mod hooks;
@@ -28,6 +29,7 @@ pub mod repodata;
 pub mod repository;
 pub mod revision;
 pub mod rollback;
+pub mod rpm;
 pub mod snapshot;
 mod spread;
 pub mod sync;

@@ -1,8 +1,9 @@
 //! The metadata of a yum/dnf repository, from bytes to values: [`repomd`] lists the metadata files,
-//! [`primary`] the packages.
+//! [`primary`] the packages. And from values to bytes: [`fragment`] is what a package brings to the metadata of
+//! any repository, [`document`] a metadata file in the making.
 //!
-//! Always true: everything here comes from an upstream that may be hostile, and nothing here touches a file,
-//! a store or the network. Memory is bounded by [`xml`]'s limits and, through [`compression`], by the sizes
+//! Always true: everything that is read here comes from an upstream that may be hostile, and nothing here touches
+//! a file, a store or the network. Memory is bounded by [`xml`]'s limits and, through [`compression`], by the sizes
 //! that the caller allows; a location that leaves [`href`] is a path inside a tree and nothing else.
 
 use std::io;
@@ -12,7 +13,9 @@ use cfs_fs::name::TreePath;
 use crate::checksum::ChecksumError;
 
 pub mod compression;
+pub mod document;
 pub mod evr;
+pub mod fragment;
 pub mod href;
 pub mod primary;
 pub mod repomd;

@@ -65,6 +65,22 @@ pub struct RefPath {
     pub path: TreePath,
 }
 
+impl From<&RefPath> for RevPath {
+    /// What stands there now.
+    fn from(place: &RefPath) -> Self {
+        let revision = Revision { base: place.name.clone(), when: When::Now };
+        Self { revision, path: place.path.clone() }
+    }
+}
+
+impl RevPath {
+    /// The path in a ref that this is now; `None` for the past.
+    pub fn as_ref_path(&self) -> Option<RefPath> {
+        let Self { revision: Revision { base, when }, path } = self;
+        (*when == When::Now).then(|| RefPath { name: base.clone(), path: path.clone() })
+    }
+}
+
 impl FromStr for Revision {
     type Err = RevisionError;
 

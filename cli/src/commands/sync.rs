@@ -4,8 +4,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cfs_indexer::openpgp::Keyring;
@@ -15,6 +14,7 @@ use cfs_indexer::sync::{Options, Phase, Progress, Report, Request, SyncError, fe
 use serde_json::json;
 
 use crate::context::Context;
+use crate::interrupt;
 use crate::output::{count, size};
 use crate::report::{CommandError, Kind};
 
@@ -119,7 +119,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let lists = context.settings.configuration.1.view(&args.target.name).lists;
     let request = request(args)?;
     let depot = context.depot()?;
-    let interrupted = interruptible()?;
+    let interrupted = interrupt::flag()?;
     let bar = context.output.progress("sync");
     let done = sync(&depot, &request, &lists, &context.signer(), &mut |progress| {
         show(&bar, progress);
@@ -172,17 +172,6 @@ fn keyring(files: &[PathBuf]) -> Result<Option<Keyring>, CommandError> {
         });
     }
     Ok(all)
-}
-
-/// A flag that the first Ctrl-C or SIGTERM sets; the second ends the process at once.
-fn interruptible() -> Result<Arc<AtomicBool>, CommandError> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let failed = |error| CommandError::new(Kind::Failed, format!("cannot handle signals: {error}"));
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag)).map_err(failed)?;
-        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(failed)?;
-    }
-    Ok(flag)
 }
 
 fn show(bar: &indicatif::ProgressBar, progress: &Progress) {

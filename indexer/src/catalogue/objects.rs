@@ -1,5 +1,7 @@
 //! Objects: the blobs that are durable in the store, and the digests by which others call them.
 
+use std::collections::{HashMap, HashSet};
+
 use cfs_fs::digest::BlobId;
 use rusqlite::OptionalExtension;
 
@@ -57,6 +59,30 @@ impl Catalogue {
         })
     }
 
+    /// The digests by `algorithm` of those of `blobs` of which there is one. Reads the whole table: digests are
+    /// found by their bytes, not by their blobs.
+    pub fn checksums_of(
+        &self,
+        blobs: &HashSet<BlobId>,
+        algorithm: Algorithm,
+    ) -> Result<HashMap<BlobId, Checksum>, CatalogueError> {
+        self.read("look for digests of blobs", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT digest, hash FROM digests WHERE algorithm = ?")?;
+            let mut rows = statement.query([code(algorithm)])?;
+            let mut found = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let blob = BlobId::from(row.get::<_, [u8; 32]>(1)?);
+                if blobs.contains(&blob)
+                    && let Ok(checksum) = Checksum::new(algorithm, row.get_ref(0)?.as_blob()?)
+                {
+                    found.insert(blob, checksum);
+                }
+            }
+            Ok(found)
+        })
+    }
+
     /// Counts everything; reads whole tables.
     pub fn totals(&self) -> Result<Totals, CatalogueError> {
         self.read("count", |connection| {
@@ -83,7 +109,7 @@ impl Catalogue {
 }
 
 /// An algorithm in the column `algorithm`. Never change one that was released.
-fn code(algorithm: Algorithm) -> u8 {
+pub(super) fn code(algorithm: Algorithm) -> u8 {
     match algorithm {
         Algorithm::Md5 => 1,
         Algorithm::Sha1 => 2,

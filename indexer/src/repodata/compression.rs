@@ -1,15 +1,21 @@
-//! Uncompressing metadata, with an end to it.
+//! Uncompressing metadata, with an end to it, and compressing it, always to the same bytes.
 //!
 //! The format is told by the first bytes, never by the name. Always true: a reader made here gives no more
 //! than the allowed number of bytes before it fails, whatever the compressed bytes claim, and the
 //! decompressors' own memory is bounded too.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// Memory that an xz stream may ask for: level 9 needs 65 MiB.
 const XZ_MEMORY_BYTES: u64 = 192 << 20;
 /// The largest zstd window, as a power of two: what the `zstd` tool takes without `--long`.
 const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Levels of compressing: beyond these, time grows and size hardly shrinks.
+const GZIP_LEVEL: u32 = 6;
+const XZ_LEVEL: u32 = 6;
+const ZSTD_LEVEL: i32 = 9;
+const BZIP2_LEVEL: u32 = 6;
 
 /// A compression format, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,84 @@ impl Format {
             [b'B', b'Z', b'h', ..] => Format::Bzip2,
             _ => Format::Plain,
         }
+    }
+
+    /// How names of such files end.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Format::Plain => "",
+            Format::Gzip => ".gz",
+            Format::Xz => ".xz",
+            Format::Zstd => ".zst",
+            Format::Bzip2 => ".bz2",
+        }
+    }
+}
+
+/// Compresses what is written to it. The same bytes come out for the same bytes in, however they are cut: no
+/// time, no name and no number of threads is in them.
+pub struct Compressor<W: Write>(Encoder<W>);
+
+enum Encoder<W: Write> {
+    Plain(W),
+    Gzip(flate2::write::GzEncoder<W>),
+    Xz(liblzma::write::XzEncoder<W>),
+    Zstd(zstd::stream::write::Encoder<'static, W>),
+    Bzip2(bzip2::write::BzEncoder<W>),
+}
+
+impl<W: Write> std::fmt::Debug for Compressor<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compressor").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> Compressor<W> {
+    /// A compressor to `format` that writes to `out`.
+    pub fn new(format: Format, out: W) -> io::Result<Self> {
+        Ok(Self(match format {
+            Format::Plain => Encoder::Plain(out),
+            Format::Gzip => {
+                let level = flate2::Compression::new(GZIP_LEVEL);
+                Encoder::Gzip(flate2::GzBuilder::new().write(out, level))
+            }
+            Format::Xz => Encoder::Xz(liblzma::write::XzEncoder::new(out, XZ_LEVEL)),
+            Format::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
+                encoder.include_checksum(true)?;
+                Encoder::Zstd(encoder)
+            }
+            Format::Bzip2 => {
+                Encoder::Bzip2(bzip2::write::BzEncoder::new(out, bzip2::Compression::new(BZIP2_LEVEL)))
+            }
+        }))
+    }
+
+    /// Writes what is left, and gives back what was written to.
+    pub fn finish(self) -> io::Result<W> {
+        match self.0 {
+            Encoder::Plain(out) => Ok(out),
+            Encoder::Gzip(encoder) => encoder.finish(),
+            Encoder::Xz(encoder) => encoder.finish(),
+            Encoder::Zstd(encoder) => encoder.finish(),
+            Encoder::Bzip2(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Encoder::Plain(out) => out.write(bytes),
+            Encoder::Gzip(encoder) => encoder.write(bytes),
+            Encoder::Xz(encoder) => encoder.write(bytes),
+            Encoder::Zstd(encoder) => encoder.write(bytes),
+            Encoder::Bzip2(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // what is left comes with the end
     }
 }
 

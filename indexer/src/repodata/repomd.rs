@@ -12,16 +12,43 @@ use super::xml::{Element, Event, Xml};
 use super::{RepodataError, href};
 use crate::checksum::{Algorithm, Checksum};
 
+mod text;
+
 /// More records than any repository has.
 const RECORDS_MAX: usize = 256;
 
+/// Elements that are not known and are named.
+const UNKNOWN_MAX: usize = 16;
+
 /// A parsed `repomd.xml`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Repomd {
     /// The revision: by custom the time of making in seconds since 1970, but any text may stand there.
     pub revision: Option<String>,
+    /// What the repository says of itself.
+    pub tags: Tags,
     /// The metadata files, in the document's order.
     pub records: Vec<Record>,
+    /// Names of elements that are none of these, as far as they are named.
+    pub unknown: Vec<String>,
+}
+
+/// What a repository says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tags {
+    /// What sort of packages it has.
+    pub content: Vec<String>,
+    /// What sort of repository it is.
+    pub repo: Vec<String>,
+    /// The distributions it is for: CPE name and name.
+    pub distro: Vec<(Option<String>, String)>,
+}
+
+impl Tags {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.content.is_empty() && self.repo.is_empty() && self.distro.is_empty()
+    }
 }
 
 /// One metadata file.
@@ -41,6 +68,12 @@ pub struct Record {
     pub open_size_bytes: Option<u64>,
     /// Modification time in seconds since 1970.
     pub timestamp: Option<i64>,
+    /// Checksum of the header of a zchunk file.
+    pub header_checksum: Option<Checksum>,
+    /// Size of the header of a zchunk file.
+    pub header_size_bytes: Option<u64>,
+    /// The version of an SQLite database.
+    pub database_version: Option<u64>,
 }
 
 impl Repomd {
@@ -58,7 +91,8 @@ impl Repomd {
 /// Parses an uncompressed `repomd.xml`.
 pub fn parse(input: impl BufRead) -> Result<Repomd, RepodataError> {
     let mut xml = Xml::new(input);
-    let mut repomd = Repomd { revision: None, records: Vec::new() };
+    let mut repomd = Repomd::default();
+    let mut cpe = None;
     let mut path: Vec<String> = Vec::new();
     let mut draft = Draft::default();
     let mut text = String::new();
@@ -69,8 +103,17 @@ pub fn parse(input: impl BufRead) -> Result<Repomd, RepodataError> {
                 path.push(element.name().to_owned());
                 match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                     ["repomd", "data"] => draft = Draft::open(&element)?,
-                    ["repomd", "data", field] => draft.open_field(field, &element)?,
-                    ["repomd", ..] => {}
+                    ["repomd", "data", field] => {
+                        if !FIELDS.contains(&field) {
+                            name_unknown(&mut repomd, field);
+                        }
+                        draft.open_field(field, &element)?;
+                    }
+                    ["repomd", "tags", "distro"] => cpe = distro_cpe(&element)?,
+                    ["repomd"]
+                    | ["repomd", "revision" | "tags"]
+                    | ["repomd", "tags", "content" | "repo"] => {}
+                    ["repomd", .., field] => name_unknown(&mut repomd, field),
                     _ => return Err(wrong_document(element.name())),
                 }
             }
@@ -79,6 +122,19 @@ pub fn parse(input: impl BufRead) -> Result<Repomd, RepodataError> {
                 let at_byte = xml.at_byte();
                 match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                     ["repomd", "revision"] => repomd.revision = Some(text.trim().to_owned()),
+                    ["repomd", "tags", tag] => {
+                        let said = text.trim().to_owned();
+                        match tag {
+                            "content" => repomd.tags.content.push(said),
+                            "repo" => repomd.tags.repo.push(said),
+                            "distro" => repomd.tags.distro.push((cpe.take(), said)),
+                            _ => {}
+                        }
+                        let count = repomd.tags.content.len() + repomd.tags.repo.len() + repomd.tags.distro.len();
+                        if count > RECORDS_MAX {
+                            return Err(RepodataError::Limit { at_byte, what: "tags", limit: RECORDS_MAX });
+                        }
+                    }
                     ["repomd", "data"] => {
                         add(&mut repomd, std::mem::take(&mut draft).close(at_byte)?, at_byte)?;
                     }
@@ -97,6 +153,37 @@ pub fn parse(input: impl BufRead) -> Result<Repomd, RepodataError> {
         Some(again) => Err(RepodataError::Conflict { location: again.location.clone() }),
         None => Ok(repomd),
     }
+}
+
+/// The elements of a record.
+const FIELDS: [&str; 10] = [
+    "checksum",
+    "open-checksum",
+    "header-checksum",
+    "location",
+    "timestamp",
+    "size",
+    "open-size",
+    "header-size",
+    "database_version",
+    "database-version",
+];
+
+fn name_unknown(repomd: &mut Repomd, name: &str) {
+    if repomd.unknown.len() < UNKNOWN_MAX && !repomd.unknown.iter().any(|known| known == name) {
+        repomd.unknown.push(name.chars().take(80).collect());
+    }
+}
+
+fn distro_cpe(element: &Element<'_>) -> Result<Option<String>, RepodataError> {
+    let mut cpe = None;
+    element.attributes(&mut |name, value| {
+        if name == "cpeid" {
+            cpe = Some(value.into_owned());
+        }
+        Ok(())
+    })?;
+    Ok(cpe)
 }
 
 fn wrong_document(found: &str) -> RepodataError {
@@ -127,6 +214,9 @@ struct Draft {
     open_checksum: Option<Checksum>,
     open_size_bytes: Option<u64>,
     timestamp: Option<i64>,
+    header_checksum: Option<Checksum>,
+    header_size_bytes: Option<u64>,
+    database_version: Option<u64>,
 }
 
 impl Draft {
@@ -151,7 +241,7 @@ impl Draft {
                 let location = location(element)?;
                 self.set(element.at_byte(), "location", |draft| &mut draft.location, location)
             }
-            "checksum" | "open-checksum" => {
+            "checksum" | "open-checksum" | "header-checksum" => {
                 self.algorithm = algorithm(element)?;
                 Ok(())
             }
@@ -161,16 +251,18 @@ impl Draft {
 
     fn close_field(&mut self, field: &str, text: &str, at_byte: u64) -> Result<(), RepodataError> {
         match field {
-            "checksum" | "open-checksum" => {
+            "checksum" | "open-checksum" | "header-checksum" => {
                 let missing =
                     RepodataError::Missing { at_byte, inside: self.name(), what: "type of checksum" };
                 let algorithm = self.algorithm.take().ok_or(missing)?;
                 let checksum = Checksum::from_hex(algorithm, text)
                     .map_err(|source| RepodataError::Checksum { at_byte, source })?;
-                if field == "checksum" {
-                    self.set(at_byte, "checksum", |draft| &mut draft.checksum, checksum)
-                } else {
-                    self.set(at_byte, "open-checksum", |draft| &mut draft.open_checksum, checksum)
+                match field {
+                    "checksum" => self.set(at_byte, "checksum", |draft| &mut draft.checksum, checksum),
+                    "open-checksum" => {
+                        self.set(at_byte, "open-checksum", |draft| &mut draft.open_checksum, checksum)
+                    }
+                    _ => self.set(at_byte, "header-checksum", |draft| &mut draft.header_checksum, checksum),
                 }
             }
             "size" => {
@@ -180,6 +272,14 @@ impl Draft {
             "open-size" => {
                 let size = number(text, "an open-size", at_byte)?;
                 self.set(at_byte, "open-size", |draft| &mut draft.open_size_bytes, size)
+            }
+            "header-size" => {
+                let size = number(text, "a header-size", at_byte)?;
+                self.set(at_byte, "header-size", |draft| &mut draft.header_size_bytes, size)
+            }
+            "database_version" | "database-version" => {
+                let version = number(text, "a database version", at_byte)?;
+                self.set(at_byte, "database version", |draft| &mut draft.database_version, version)
             }
             "timestamp" => {
                 let time = whole_seconds(text).ok_or_else(|| value(text, "a timestamp", at_byte))?;
@@ -214,6 +314,9 @@ impl Draft {
             open_checksum: self.open_checksum,
             open_size_bytes: self.open_size_bytes,
             timestamp: self.timestamp,
+            header_checksum: self.header_checksum,
+            header_size_bytes: self.header_size_bytes,
+            database_version: self.database_version,
         })
     }
 }

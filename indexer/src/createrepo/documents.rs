@@ -1,0 +1,197 @@
+//! The documents that list packages, written from fragments.
+//!
+//! Always true: what is written follows from the packages, their places, the format and the kind of checksum, so
+//! it is remembered by a hash of these and not written again while the store has it.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use cfs_fs::digest::{BlobId, Digest};
+
+use super::CreaterepoError;
+use super::packages::{Entry, Packages};
+use crate::catalogue::{CatalogueError, Checked};
+use crate::checksum::{Algorithm, Checksum};
+use crate::depot::Depot;
+use crate::repodata::compression::Format;
+use crate::repodata::document::{Document, Finished, Kind};
+use crate::repodata::fragment::{Fragment, Place};
+
+/// Changes when the same fragments become other documents.
+const VERSION: &str = "cfs documents 1";
+/// Fragments that are handed over at once: so many, or so many bytes of them.
+const BATCH: usize = 64;
+const BATCH_BYTES: usize = 4 << 20;
+
+/// A metadata file that is to be listed.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    pub(super) blob: BlobId,
+    pub(super) size_bytes: u64,
+    pub(super) checksum: Checksum,
+    pub(super) open_checksum: Checksum,
+    pub(super) open_size_bytes: u64,
+    /// Where the store may lack it.
+    pub(super) bytes: Option<Vec<u8>>,
+}
+
+impl From<Finished> for Made {
+    fn from(finished: Finished) -> Self {
+        let Finished { bytes, checksum, open_checksum, open_size_bytes } = finished;
+        let (blob, size_bytes) = (BlobId::of(&bytes), bytes.len() as u64);
+        Self { blob, size_bytes, checksum, open_checksum, open_size_bytes, bytes: Some(bytes) }
+    }
+}
+
+/// The documents about `packages`, in the order of [`Kind::ALL`], and the name under which they are remembered.
+pub(super) fn make(
+    depot: &Depot,
+    packages: &Packages,
+    format: Format,
+    algorithm: Algorithm,
+) -> Result<(Vec<Made>, Memory), CreaterepoError> {
+    let memory = Memory::of(depot, &packages.entries, format, algorithm)?;
+    if let Some(made) = memory.recall(depot) {
+        return Ok((made, memory));
+    }
+    Ok((write(packages, format, algorithm)?, memory))
+}
+
+/// What was made of the same packages before.
+#[derive(Debug)]
+pub(super) struct Memory {
+    key: BlobId,
+    checked: Checked,
+}
+
+impl Memory {
+    fn of(
+        depot: &Depot,
+        entries: &[Entry],
+        format: Format,
+        algorithm: Algorithm,
+    ) -> Result<Self, CatalogueError> {
+        let mut text = Vec::with_capacity(entries.len() * 160);
+        let head = format!("{VERSION} {} {:?} {algorithm}\n", Fragment::FORMAT, format);
+        text.extend_from_slice(head.as_bytes());
+        for Entry { found, checksum, .. } in entries {
+            text.extend_from_slice(found.blob.as_bytes());
+            text.extend_from_slice(checksum.as_bytes());
+            text.extend_from_slice(&found.size_bytes.to_le_bytes());
+            text.extend_from_slice(&found.mtime.to_le_bytes());
+            text.extend_from_slice(found.path.as_bytes());
+            text.push(b'\n'); // no path holds one
+        }
+        Ok(Self { key: Digest::of(&text).into(), checked: depot.checked()? })
+    }
+
+    /// What was made, if the store has all of it.
+    fn recall(&self, depot: &Depot) -> Option<Vec<Made>> {
+        let text = String::from_utf8(self.checked.extract(self.key)?).ok()?;
+        let made: Vec<Made> = text.lines().map(parse).collect::<Option<_>>()?;
+        let all = made.len() == Kind::ALL.len();
+        (all && made.iter().all(|made| depot.store.has_blob(made.blob, made.size_bytes))).then_some(made)
+    }
+
+    /// Remembers what was made, once the store has it.
+    pub(super) fn keep(&self, made: &[Made]) {
+        let mut text = String::new();
+        for Made { blob, size_bytes, checksum, open_checksum, open_size_bytes, .. } in made {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{blob} {size_bytes} {checksum} {open_checksum} {open_size_bytes}");
+        }
+        self.checked.keep_extract(self.key, text.as_bytes());
+    }
+}
+
+fn parse(line: &str) -> Option<Made> {
+    let mut words = line.split(' ');
+    Some(Made {
+        blob: words.next()?.parse().ok()?,
+        size_bytes: words.next()?.parse().ok()?,
+        checksum: words.next()?.parse().ok()?,
+        open_checksum: words.next()?.parse().ok()?,
+        open_size_bytes: words.next()?.parse().ok()?,
+        bytes: None,
+    })
+}
+
+/// Fragments with the number of the first one's package.
+type Batch = (usize, Vec<Fragment>);
+
+/// Writes the three documents at once, each by a thread of its own.
+fn write(packages: &Packages, format: Format, algorithm: Algorithm) -> Result<Vec<Made>, CreaterepoError> {
+    let entries = &packages.entries;
+    thread::scope(|scope| {
+        let (mut senders, mut writers) = (Vec::new(), Vec::new());
+        for kind in Kind::ALL {
+            let (sender, receiver) = sync_channel::<Arc<Batch>>(4);
+            senders.push(sender);
+            writers.push(scope.spawn(move || write_one(kind, &receiver, entries, format, algorithm)));
+        }
+        let read = read(packages, &senders);
+        drop(senders);
+        let mut made = Vec::new();
+        for (kind, writer) in Kind::ALL.into_iter().zip(writers) {
+            let finished =
+                writer.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes it panicked")));
+            let document = kind.word();
+            made.push(finished.map_err(|source| CreaterepoError::Compress { document, source })?.into());
+        }
+        read.map(|()| made)
+    })
+}
+
+/// Hands the fragments of all packages to those who write.
+fn read(packages: &Packages, writers: &[SyncSender<Arc<Batch>>]) -> Result<(), CreaterepoError> {
+    let numbers: Vec<i64> = packages.entries.iter().map(|entry| entry.number).collect();
+    let (mut batch, mut batch_bytes): (Batch, usize) = ((0, Vec::with_capacity(BATCH)), 0);
+    packages.fragments.visit::<CreaterepoError>(&numbers, &mut |at, bytes| {
+        let path = || packages.entries[at].found.path.clone();
+        let damaged = || CatalogueError::Damaged { what: format!("cache.db: the fragment of {}", path()) };
+        batch.1.push(Fragment::decode(bytes).ok_or_else(damaged)?);
+        batch_bytes += bytes.len();
+        if batch.1.len() >= BATCH || batch_bytes >= BATCH_BYTES {
+            let full = Arc::new(std::mem::replace(&mut batch, (at + 1, Vec::with_capacity(BATCH))));
+            batch_bytes = 0;
+            // A writer that has gone has failed, and says so when it is joined.
+            writers.iter().for_each(|writer| drop(writer.send(Arc::clone(&full))));
+        }
+        Ok(())
+    })?;
+    let last = Arc::new(batch);
+    writers.iter().for_each(|writer| drop(writer.send(Arc::clone(&last))));
+    Ok(())
+}
+
+fn write_one(
+    kind: Kind,
+    batches: &Receiver<Arc<Batch>>,
+    entries: &[Entry],
+    format: Format,
+    algorithm: Algorithm,
+) -> io::Result<Finished> {
+    let mut document = Document::new(format, algorithm)?;
+    let mut text = kind.opening(entries.len());
+    for batch in batches {
+        for (fragment, entry) in batch.1.iter().zip(&entries[batch.0..]) {
+            let Entry { found, checksum, .. } = entry;
+            match kind {
+                Kind::Primary => {
+                    let (file_time, size_bytes, href) = (found.mtime, found.size_bytes, found.path.as_str());
+                    fragment.write_primary(&mut text, &Place { checksum, file_time, size_bytes, href });
+                }
+                Kind::Filelists => fragment.write_filelists(&mut text, checksum),
+                Kind::Other => fragment.write_other(&mut text, checksum),
+            }
+        }
+        document.write_all(text.as_bytes())?;
+        text.clear();
+    }
+    text.push_str(kind.closing());
+    document.write_all(text.as_bytes())?;
+    document.finish()
+}
