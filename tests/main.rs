@@ -7,6 +7,7 @@
 //! - `mirrors`: rsync, dnf, nginx and curl see one generation at a time and never a hole.
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
 //! - `promotions`: gates, shapes, several views in one flip.
+//! - `repodata`: metadata that cfs makes, against createrepo_c, and what dnf makes of it.
 //! - `sync`: upstreams that do as they should, and upstreams that do not.
 //! - `tidy`: the code and the documents against the rules of the house.
 
@@ -27,5 +28,6 @@ mod interop;
 mod mirrors;
 mod mount;
 mod promotions;
+mod repodata;
 mod sync;
 mod tidy;

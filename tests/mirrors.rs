@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::harness::{Sandbox, ran};
 
 mod clients;
-mod http;
+pub mod http;
 mod lists;
 mod rsync;
 

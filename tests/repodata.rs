@@ -36,7 +36,8 @@ fn repomd(sandbox: &Sandbox, place: &str) -> String {
 
 /// What a metadata file holds uncompressed, whichever way it is compressed.
 fn plain(path: &Path) -> String {
-    let script = "case $0 in *.gz) zcat \"$0\";; *.xz) xzcat \"$0\";; *.zst) zstdcat \"$0\";; *) cat \"$0\";; esac";
+    let script =
+        "case $0 in *.gz) zcat \"$0\";; *.xz) xzcat \"$0\";; *.zst) zstdcat \"$0\";; *) cat \"$0\";; esac";
     let done = ran(Command::new("sh").args(["-c", script]).arg(path));
     assert_eq!(done.code, 0, "{done:?}");
     done.stdout

@@ -4,11 +4,16 @@
 //! Always true: pure values; what is written has the bytes that productmd writes of the same values; reading
 //! is strict about what cfs relies on and silent about what it does not know.
 
+pub mod checksum_file;
 pub mod compose_id;
 pub mod composeinfo;
 pub mod discinfo;
+pub mod extra_files;
+pub mod images;
 mod json;
 pub mod label;
+pub mod modules;
+pub mod rpms;
 pub mod status;
 pub mod treeinfo;
 
@@ -31,4 +36,28 @@ pub enum ProductmdError {
         /// What it says.
         found: String,
     },
+}
+
+/// Refuses what is no architecture of a tree: sources are listed under the architectures of binaries.
+fn check_arch(kind: &'static str, arch: &str) -> Result<(), ProductmdError> {
+    if ["", "src", "nosrc"].contains(&arch)
+        || !arch.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
+        return Err(ProductmdError::Malformed {
+            kind,
+            reason: format!("{arch:?} is no architecture of a tree"),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses what is no path below `compose/`.
+fn check_path(kind: &'static str, path: &str) -> Result<(), ProductmdError> {
+    if path.is_empty() || path.starts_with('/') {
+        return Err(ProductmdError::Malformed {
+            kind,
+            reason: format!("{path:?} is no path below compose/"),
+        });
+    }
+    Ok(())
 }

@@ -128,7 +128,8 @@ impl Headers {
         let signature = Header::read(input, LEAD_BYTES as u64)?;
         // The header after it begins at a multiple of eight.
         let mut padding = [0; 8];
-        let gap = usize::try_from(signature.end_byte().next_multiple_of(8) - signature.end_byte()).unwrap_or(0);
+        let gap =
+            usize::try_from(signature.end_byte().next_multiple_of(8) - signature.end_byte()).unwrap_or(0);
         fill(input, &mut padding[..gap], signature.end_byte(), "the signature header")?;
         let main = Header::read(input, signature.end_byte() + gap as u64)?;
         Ok(Self { signature, main })

@@ -18,10 +18,17 @@ fn build(sandbox: &crate::harness::Sandbox, more: &[&str]) -> serde_json::Value 
 fn the_same_packages_give_the_same_bytes_and_no_new_snapshot() {
     let sandbox = with_packages("");
     let plan = build(&sandbox, &["--dry-run"]);
-    assert_eq!((&plan["changed"], &plan["packages_read"], &plan["snapshot"]), (&true.into(), &3.into(), &().into()));
+    assert_eq!(
+        (&plan["changed"], &plan["packages_read"], &plan["snapshot"]),
+        (&true.into(), &3.into(), &().into())
+    );
     let first = build(&sandbox, &[]);
     assert_eq!(first["packages"], 3);
-    assert_eq!((&first["packages_read"], &first["files"]), (&0.into(), &plan["files"]), "the plan has read them");
+    assert_eq!(
+        (&first["packages_read"], &first["files"]),
+        (&0.into(), &plan["files"]),
+        "the plan has read them"
+    );
     let document = repomd(&sandbox, "repo:os");
     let snapshot = sandbox.snapshot("repo");
     let again = build(&sandbox, &[]);
@@ -55,13 +62,17 @@ fn a_new_package_is_read_alone_and_gives_a_newer_time() {
     let after = repomd(&sandbox, "repo:os");
     assert!(after.contains("Rocky Linux 9"), "what it said of itself before it says again: {after}");
     let newest = |text: &str| -> i64 {
-        let times = text.split("<timestamp>").skip(1).map(|rest| rest.split('<').next().unwrap().parse().unwrap());
+        let times =
+            text.split("<timestamp>").skip(1).map(|rest| rest.split('<').next().unwrap().parse().unwrap());
         times.max().unwrap()
     };
     assert!(newest(&after) > newest(&before), "{before}{after}");
     let out = checkout(&sandbox, "repo:os", "after");
     let primary = plain(&metadata(&out, "-primary.xml"));
-    assert!(primary.contains("ver=\"2\"") && primary.contains("href=\"Packages/ant-2-1.noarch.rpm\""), "{primary}");
+    assert!(
+        primary.contains("ver=\"2\"") && primary.contains("href=\"Packages/ant-2-1.noarch.rpm\""),
+        "{primary}"
+    );
     assert!(!primary.contains("ant-1-1"), "{primary}");
 }
 
@@ -74,7 +85,9 @@ fn comps_modules_and_what_else_was_there_are_kept_until_they_are_given_anew() {
     let out = checkout(&sandbox, "repo:os", "out");
     assert_eq!(plain(&metadata(&out, "-comps.xml.zst")), COMPS);
     assert_eq!(plain(&metadata(&out, "-modules.yaml.zst")), MODULES);
-    let comps = fs::read_dir(out.join("repodata")).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let comps = fs::read_dir(out.join("repodata"))
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok());
     assert_eq!(comps.filter(|name| name.ends_with("-comps.xml")).count(), 1);
     package(&out.join("Packages"), "dog", "1");
     put(&out.join("repodata/repomd.xml.key"), b"key", 1_700_000_000);

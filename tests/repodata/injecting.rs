@@ -4,7 +4,8 @@ use std::fs;
 
 use super::{checkout, metadata, plain, repomd, with_packages};
 
-const ERRATA: &str = "<?xml version=\"1.0\"?>\n<updates><update type=\"security\"><id>ZOO-1</id></update></updates>\n";
+const ERRATA: &str =
+    "<?xml version=\"1.0\"?>\n<updates><update type=\"security\"><id>ZOO-1</id></update></updates>\n";
 
 /// A view with a hook that signs: with the digest of what it gets.
 const SIGNING: &str = "[hook.sign]\nwhen = \"sign\"\ncommand = [\"sha256sum\"]\nviews = [\"repo\"]\n";
@@ -52,7 +53,8 @@ fn what_would_be_lost_or_is_something_else_is_refused() {
     assert!(error.contains("errata.xml: is no modules metadata"), "{error}");
     let out = checkout(&sandbox, "repo:os", "out");
     let path = out.join("repodata/repomd.xml");
-    let odd = fs::read_to_string(&path).unwrap().replace("<tags>", "").replace("</repomd>", "<odd/></repomd>");
+    let odd =
+        fs::read_to_string(&path).unwrap().replace("<tags>", "").replace("</repomd>", "<odd/></repomd>");
     fs::remove_file(&path).unwrap();
     fs::write(&path, odd).unwrap();
     sandbox.ok(["import", "out", "repo:os"]);

@@ -76,7 +76,13 @@ fn remark(context: &Context<'_>, place: &str, report: &Report) {
     let mut text = String::new();
     for file in &report.files {
         // Writing to a string cannot fail.
-        let _ = write!(text, "{}{} {}", if text.is_empty() { "" } else { "\n" }, file.path, size(file.size_bytes));
+        let _ = write!(
+            text,
+            "{}{} {}",
+            if text.is_empty() { "" } else { "\n" },
+            file.path,
+            size(file.size_bytes)
+        );
     }
     context.output.detail(text);
 }
@@ -90,11 +96,8 @@ fn describe(place: &str, report: &Report, is_plan: bool) -> Value {
             json!({ "type": file.kind, "path": file.path, "bytes": file.size_bytes, "open_bytes": file.open_size_bytes })
         })
         .collect();
-    let broken: Vec<Value> = report
-        .broken
-        .iter()
-        .map(|broken| json!({ "path": broken.path, "reason": broken.reason }))
-        .collect();
+    let broken: Vec<Value> =
+        report.broken.iter().map(|broken| json!({ "path": broken.path, "reason": broken.reason })).collect();
     json!({
         "target": place,
         "dry_run": is_plan,

@@ -141,15 +141,15 @@ impl Fragments {
         let mut sorted: Vec<&Learnt> = learnt.iter().collect();
         sorted.sort_unstable_by_key(|one| one.blob);
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut write = || {
+        let write = || {
             let tx = connection.transaction()?;
             let mut fragment = tx.prepare_cached(
                 "INSERT INTO fragments(hash, format, nevra, fragment) VALUES (?, ?, ?, ?)
                  ON CONFLICT(hash) DO UPDATE SET format = excluded.format, nevra = excluded.nevra,
                      fragment = excluded.fragment",
             )?;
-            let mut digest = tx
-                .prepare_cached("INSERT INTO package_digests VALUES (?, ?, ?) ON CONFLICT DO NOTHING")?;
+            let mut digest =
+                tx.prepare_cached("INSERT INTO package_digests VALUES (?, ?, ?) ON CONFLICT DO NOTHING")?;
             for Learnt { blob, nevra, fragment: bytes, checksum } in sorted {
                 fragment.execute((blob.as_bytes(), format, nevra, bytes))?;
                 digest.execute((blob.as_bytes(), code(checksum.algorithm()), checksum.as_bytes()))?;

@@ -162,7 +162,8 @@ fn prepare(
     let repodata = made.new.dir(&mut stage, &old);
     let at: TreePath = REPODATA.parse().unwrap_or_default();
     let now = repodata.mtime;
-    let new = if old.dir.as_ref() == Some(&repodata) { top } else { graft(&mut stage, &top, &at, repodata, now)? };
+    let new =
+        if old.dir.as_ref() == Some(&repodata) { top } else { graft(&mut stage, &top, &at, repodata, now)? };
     if let Some(change) = flip.changes.first_mut() {
         change.new = graft(&mut stage, &change.new, &request.target.path, new, signer.now)?;
     }
@@ -171,12 +172,7 @@ fn prepare(
 }
 
 /// The tree that holds the packages.
-fn source(
-    depot: &Depot,
-    request: &Request,
-    flip: &Flip,
-    stage: &Stage<'_>,
-) -> Result<Item, CreaterepoError> {
+fn source(depot: &Depot, request: &Request, flip: &Flip, stage: &Stage<'_>) -> Result<Item, CreaterepoError> {
     let missing = || CreaterepoError::NotADirectory { place: request.source.clone() };
     let root = match flip.changes.first() {
         // As it is at this very moment.
@@ -205,8 +201,7 @@ fn metadata(
 ) -> Result<Metadata, CreaterepoError> {
     let Options { format, algorithm, extras, retain, .. } = &request.options;
     let (documents, memory) = documents::make(depot, packages, *format, *algorithm)?;
-    let remembered: Vec<Made> =
-        documents.iter().map(|made| Made { bytes: None, ..made.clone() }).collect();
+    let remembered: Vec<Made> = documents.iter().map(|made| Made { bytes: None, ..made.clone() }).collect();
     let time = time(&request.options, top, old, packages);
     let mut new = New::default();
     for (kind, made) in document::Kind::ALL.into_iter().zip(documents) {
@@ -263,8 +258,12 @@ fn repomd(options: &Options, old: &Old, new: &New, time: Time) -> Repomd {
         (None, Some(before)) => before.tags.clone(),
         (None, None) => Tags::default(),
     };
-    let mut repomd =
-        Repomd { revision: options.revision.clone(), tags, records: new.records().to_vec(), unknown: Vec::new() };
+    let mut repomd = Repomd {
+        revision: options.revision.clone(),
+        tags,
+        records: new.records().to_vec(),
+        unknown: Vec::new(),
+    };
     if repomd.revision.is_none() {
         let same = before.filter(|before| before.records == repomd.records && before.tags == repomd.tags);
         repomd.revision = match same {

@@ -12,8 +12,12 @@ use crate::repodata::document::Document;
 const BYTES_MAX: u64 = 1 << 30;
 
 /// The types that are known, with the names of their files.
-pub const KINDS: [(&str, &str); 4] =
-    [("group", "comps.xml"), ("modules", "modules.yaml"), ("updateinfo", "updateinfo.xml"), ("productid", "productid")];
+pub const KINDS: [(&str, &str); 4] = [
+    ("group", "comps.xml"),
+    ("modules", "modules.yaml"),
+    ("updateinfo", "updateinfo.xml"),
+    ("productid", "productid"),
+];
 
 /// Such a document, as it was given: uncompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +30,10 @@ pub struct Extra {
 impl Extra {
     /// The document of this type that `bytes` are, compressed or not; `name` is for messages.
     pub fn new(kind: &str, name: &str, bytes: &[u8]) -> Result<Self, CreaterepoError> {
-        let fail = |reason: String| {
-            CreaterepoError::NotThat { name: name.to_owned(), kind: kind.to_owned(), reason }
+        let fail = |reason: String| CreaterepoError::NotThat {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            reason,
         };
         let known = KINDS.iter().find(|(known, _)| *known == kind);
         let (_, file_name) = known.ok_or_else(|| fail("the type is not known".to_owned()))?;
@@ -64,7 +70,8 @@ impl Extra {
         let Self { kind, file_name, text } = self;
         let one = |kind: String, format: Format| {
             let made = Document::of(text, format, algorithm);
-            let made = made.map_err(|source| CreaterepoError::Compress { document: "the document", source })?;
+            let made =
+                made.map_err(|source| CreaterepoError::Compress { document: "the document", source })?;
             Ok::<_, CreaterepoError>((kind, format!("{file_name}{}", format.suffix()), Made::from(made)))
         };
         if kind != "group" || format == Format::Plain {

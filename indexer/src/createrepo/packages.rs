@@ -197,9 +197,7 @@ fn read_one(
 ) -> Result<Read1, StoreError> {
     let file = depot.store.open_blob(blob)?;
     let (fragment, checksum, size_bytes) = match checksum {
-        Some(checksum) => {
-            (fragment(&mut BufReader::with_capacity(PIECE_BYTES, file)), checksum, None)
-        }
+        Some(checksum) => (fragment(&mut BufReader::with_capacity(PIECE_BYTES, file)), checksum, None),
         None => {
             let mut file = Hashed { file, hasher: Hasher::new(algorithm) };
             let fragment = fragment(&mut BufReader::with_capacity(PIECE_BYTES, &mut file));

@@ -59,7 +59,12 @@ pub(super) struct Old {
 
 impl Old {
     /// What stands at the repository `top`.
-    pub(super) fn of(depot: &Depot, nodes: &impl Nodes, place: &RevPath, top: &Item) -> Result<Self, CreaterepoError> {
+    pub(super) fn of(
+        depot: &Depot,
+        nodes: &impl Nodes,
+        place: &RevPath,
+        top: &Item,
+    ) -> Result<Self, CreaterepoError> {
         let Kind::Dir(dir) = top.kind else { return Ok(Self::default()) };
         let Some(item) = lookup(nodes, dir.id, REPODATA)? else { return Ok(Self::default()) };
         let Kind::Dir(repodata) = item.kind else { return Ok(Self::default()) };
@@ -255,7 +260,8 @@ fn sign(
     document: &[u8],
 ) -> Result<Option<Vec<u8>>, CreaterepoError> {
     let place = RevPath::from(target);
-    hooks::sign(config, &target.name, path, document).map_err(|source| CreaterepoError::Sign { place, source })
+    hooks::sign(config, &target.name, path, document)
+        .map_err(|source| CreaterepoError::Sign { place, source })
 }
 
 /// The files that the last `count` different repomd.xml of `target` list, the newest first; `new` not counted.

@@ -31,7 +31,11 @@ pub(super) fn write<P: Serialize>(kind: &str, payload: &P) -> Vec<u8> {
     let header = Header { kind: Some(kind.to_owned()), version: VERSION.to_owned() };
     // Through a value, since its maps are sorted.
     let value = serde_json::to_value(Document { header, payload });
-    let value = value.expect("maps of texts to values that are all representable");
+    dump(&value.expect("maps of texts to values that are all representable"))
+}
+
+/// Writes a value.
+pub(super) fn dump(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     let formatter = Python(PrettyFormatter::with_indent(b"    "));
     let written = value.serialize(&mut Serializer::with_formatter(&mut out, formatter));

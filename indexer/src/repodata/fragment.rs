@@ -269,9 +269,7 @@ fn check(package: &Package) -> Result<(), FragmentError> {
         .flat_map(|dependency| [("the dependency", &dependency.name), ("the version", &dependency.version)]);
     let files = package.files.iter().map(|file| ("the file", &file.path));
     match own.chain(dependencies).chain(files).find(|(_, name)| name.chars().any(escape::is_forbidden)) {
-        Some((what, name)) => {
-            Err(FragmentError::Control { what, name: name.chars().take(200).collect() })
-        }
+        Some((what, name)) => Err(FragmentError::Control { what, name: name.chars().take(200).collect() }),
         None => Ok(()),
     }
 }

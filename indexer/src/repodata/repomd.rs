@@ -110,9 +110,8 @@ pub fn parse(input: impl BufRead) -> Result<Repomd, RepodataError> {
                         draft.open_field(field, &element)?;
                     }
                     ["repomd", "tags", "distro"] => cpe = distro_cpe(&element)?,
-                    ["repomd"]
-                    | ["repomd", "revision" | "tags"]
-                    | ["repomd", "tags", "content" | "repo"] => {}
+                    ["repomd"] | ["repomd", "revision" | "tags"] | ["repomd", "tags", "content" | "repo"] => {
+                    }
                     ["repomd", .., field] => name_unknown(&mut repomd, field),
                     _ => return Err(wrong_document(element.name())),
                 }
@@ -130,7 +129,8 @@ pub fn parse(input: impl BufRead) -> Result<Repomd, RepodataError> {
                             "distro" => repomd.tags.distro.push((cpe.take(), said)),
                             _ => {}
                         }
-                        let count = repomd.tags.content.len() + repomd.tags.repo.len() + repomd.tags.distro.len();
+                        let count =
+                            repomd.tags.content.len() + repomd.tags.repo.len() + repomd.tags.distro.len();
                         if count > RECORDS_MAX {
                             return Err(RepodataError::Limit { at_byte, what: "tags", limit: RECORDS_MAX });
                         }

@@ -54,7 +54,8 @@ fn a_small_package_is_read_and_provides_itself() {
 
 #[test]
 fn what_is_no_utf_8_is_iso_8859_1() {
-    let found = read(&with(&[(tag::SUMMARY, 9, 1, b"B\xedl\xfd\0"), (tag::URL, 6, 1, "ž\0".as_bytes())])).unwrap();
+    let found =
+        read(&with(&[(tag::SUMMARY, 9, 1, b"B\xedl\xfd\0"), (tag::URL, 6, 1, "ž\0".as_bytes())])).unwrap();
     assert_eq!((found.summary.as_str(), found.url.as_str()), ("Bílý", "ž"));
 }
 
@@ -70,7 +71,8 @@ fn old_and_new_file_names_are_paths() {
     ];
     let new = read(&with(&[dirs[0], dirs[1], dirs[2], modes, flags])).unwrap();
     assert_eq!(old.files, new.files);
-    let paths: Vec<_> = new.files.iter().map(|file| (file.path.as_str(), file.is_dir(), file.is_ghost())).collect();
+    let paths: Vec<_> =
+        new.files.iter().map(|file| (file.path.as_str(), file.is_dir(), file.is_ghost())).collect();
     assert_eq!(paths, [("/etc/a", false, true), ("/etc/b", true, false)]);
 }
 

@@ -155,7 +155,8 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
 
 fn options(args: &Args) -> Result<Options, CommandError> {
     let mut extras = Vec::new();
-    for (kind, file) in [("group", &args.comps), ("modules", &args.modules), ("updateinfo", &args.updateinfo)] {
+    for (kind, file) in [("group", &args.comps), ("modules", &args.modules), ("updateinfo", &args.updateinfo)]
+    {
         if let Some(file) = file {
             let bytes = fs::read(file).map_err(|error| CommandError::io("read", file, error))?;
             extras.push(Extra::new(kind, &file.display().to_string(), &bytes).map_err(failed)?);

@@ -56,7 +56,8 @@ impl Fragment {
         let plain = zstd::bulk::decompress(rest, length).ok().filter(|plain| plain.len() == length)?;
         let mut parts = Parts(&plain);
         let epoch = u32::try_from(parts.number()?).ok()?;
-        let (build_time, installed_bytes, archive_bytes) = (parts.number()?, parts.number()?, parts.number()?);
+        let (build_time, installed_bytes, archive_bytes) =
+            (parts.number()?, parts.number()?, parts.number()?);
         let (name, version, release, arch) = (parts.text()?, parts.text()?, parts.text()?, parts.text()?);
         let fragment = Self {
             nevra: Nevra { name, epoch, version, release, arch },

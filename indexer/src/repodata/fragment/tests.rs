@@ -9,11 +9,21 @@ fn wants(name: &str, flags: u32, version: &str) -> Dependency {
 fn package() -> Package {
     let file = |path: &str, mode| File { path: path.to_owned(), mode, flags: 0, digest: String::new() };
     let change = |time, text: &str| Change { time, author: "A <a@b>  ".into(), text: text.to_owned() };
-    let nevra = Nevra { name: "a&b".into(), epoch: 1, version: "1".into(), release: "2".into(), arch: "noarch".into() };
+    let nevra = Nevra {
+        name: "a&b".into(),
+        epoch: 1,
+        version: "1".into(),
+        release: "2".into(),
+        arch: "noarch".into(),
+    };
     Package {
         nevra,
         summary: "\"<x>\"\r\x01".into(),
-        files: vec![file("/usr/bin/a", 0o100_755), file("/usr/share/a", 0o040_755), file("/etc/a", 0o100_644)],
+        files: vec![
+            file("/usr/bin/a", 0o100_755),
+            file("/usr/share/a", 0o040_755),
+            file("/etc/a", 0o100_644),
+        ],
         provides: vec![wants("own", 8, "1-2"), wants("odd", 8, "x:1")],
         requires: vec![
             wants("rpmlib(X)", 10, "1"),
@@ -68,7 +78,9 @@ fn a_record_holds_what_package_and_place_say() {
     fragment.write_primary(&mut primary, &place);
     fragment.write_filelists(&mut files, &checksum);
     fragment.write_other(&mut other, &checksum);
-    assert!(primary.contains("<name>a&amp;b</name>") && primary.contains("<location href=\"P/a&amp;b.rpm\"/>"));
+    assert!(
+        primary.contains("<name>a&amp;b</name>") && primary.contains("<location href=\"P/a&amp;b.rpm\"/>")
+    );
     assert!(primary.contains("<summary>\"&lt;x&gt;\"&#13;\u{fffd}</summary>"), "{primary}");
     assert!(primary.contains("<time file=\"7\" build=\"0\"/>\n  <size package=\"8\""), "{primary}");
     let listed: Vec<&str> = primary.lines().filter(|line| line.contains("<file")).map(str::trim).collect();

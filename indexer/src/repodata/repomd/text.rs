@@ -67,7 +67,9 @@ fn write_record(text: &mut String, record: &Record) {
         ("database_version", record.database_version),
     ];
     let texts = times.into_iter().filter_map(|(tag, time)| Some((tag, time?.to_string())));
-    for (tag, value) in texts.chain(sizes.into_iter().filter_map(|(tag, size)| Some((tag, size?.to_string())))) {
+    for (tag, value) in
+        texts.chain(sizes.into_iter().filter_map(|(tag, size)| Some((tag, size?.to_string()))))
+    {
         element(text, 4, tag, &value);
     }
     text.push_str("  </data>\n");
