@@ -6,6 +6,7 @@
 //! - `demo`: what the demo shows is true, and nothing is left of it.
 //! - `mirrors`: rsync, dnf, nginx and curl see one generation at a time and never a hole.
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
+//! - `productmd`: metadata of composes, against productmd itself.
 //! - `promotions`: gates, shapes, several views in one flip.
 //! - `repodata`: metadata that cfs makes, against createrepo_c, and what dnf makes of it.
 //! - `sync`: upstreams that do as they should, and upstreams that do not.
@@ -27,6 +28,7 @@ mod harness;
 mod interop;
 mod mirrors;
 mod mount;
+mod productmd;
 mod promotions;
 mod repodata;
 mod sync;

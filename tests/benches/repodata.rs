@@ -40,7 +40,7 @@ fn main() {
     }
 }
 
-/// Times of createrepo_c from scratch, and with one package that is new.
+/// Times of `createrepo_c` from scratch, and with one package that is new.
 fn of_createrepo(dir: &Path, os: &Path, packages: usize) -> Option<(Duration, Duration)> {
     let copy = dir.join("createrepo");
     if Command::new("createrepo_c").arg("--version").stdout(Stdio::null()).status().is_err() {

@@ -32,6 +32,9 @@ const SCHEMA: &str = "
 /// How much of the file is read without copying it.
 const MAPPED_BYTES: i64 = 1 << 40;
 
+/// What is done with the place of a number in a list, and the fragment behind it.
+pub type Visit<'v, E> = dyn FnMut(usize, &[u8]) -> Result<(), E> + 'v;
+
 /// The open cache.
 #[derive(Debug)]
 pub struct Fragments {
@@ -117,11 +120,7 @@ impl Fragments {
     }
 
     /// Calls `visit` with the encoded fragment behind each number, in the order of `numbers`.
-    pub fn visit<E: From<CatalogueError>>(
-        &self,
-        numbers: &[i64],
-        visit: &mut dyn FnMut(usize, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn visit<E: From<CatalogueError>>(&self, numbers: &[i64], visit: &mut Visit<'_, E>) -> Result<(), E> {
         let fail = |source| sqlite_error("read packages from", &self.path, source);
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let tx = connection.transaction().map_err(fail)?;

@@ -65,7 +65,7 @@ pub(super) fn list(nodes: &impl Nodes, dir: Dir) -> Result<Vec<Found>, NodeError
     let mut all = Vec::new();
     walk(nodes, dir, "", &mut |path, item| {
         if let Kind::File { blob, size_bytes, .. } = item.kind
-            && path.ends_with(".rpm")
+            && path.rsplit_once('.').is_some_and(|(_, ending)| ending == "rpm")
             && !path.starts_with("repodata/")
         {
             all.push(Found { path: path.to_owned(), blob, size_bytes, mtime: item.mtime });
@@ -196,20 +196,19 @@ fn read_one(
     checksum: Option<Checksum>,
 ) -> Result<Read1, StoreError> {
     let file = depot.store.open_blob(blob)?;
-    let (fragment, checksum, size_bytes) = match checksum {
-        Some(checksum) => (fragment(&mut BufReader::with_capacity(PIECE_BYTES, file)), checksum, None),
-        None => {
-            let mut file = Hashed { file, hasher: Hasher::new(algorithm) };
-            let fragment = fragment(&mut BufReader::with_capacity(PIECE_BYTES, &mut file));
-            let path = depot.store.blob_path(blob);
-            let read = io::copy(&mut file, &mut io::sink());
-            read.map_err(|source| StoreError::Io { verb: "read", path, source })?;
-            let found = file.hasher.finish();
-            if found.blob != blob {
-                return Err(StoreError::Damaged { id: blob, found: found.blob });
-            }
-            (fragment, found.checksum, Some(found.size_bytes))
+    let (fragment, checksum, size_bytes) = if let Some(checksum) = checksum {
+        (fragment(&mut BufReader::with_capacity(PIECE_BYTES, file)), checksum, None)
+    } else {
+        let mut file = Hashed { file, hasher: Hasher::new(algorithm) };
+        let fragment = fragment(&mut BufReader::with_capacity(PIECE_BYTES, &mut file));
+        let path = depot.store.blob_path(blob);
+        let read = io::copy(&mut file, &mut io::sink());
+        read.map_err(|source| StoreError::Io { verb: "read", path, source })?;
+        let found = file.hasher.finish();
+        if found.blob != blob {
+            return Err(StoreError::Damaged { id: blob, found: found.blob });
         }
+        (fragment, found.checksum, Some(found.size_bytes))
     };
     Ok(fragment.map(|fragment| {
         let (nevra, fragment) = (fragment.nevra.to_string(), fragment.encode());

@@ -1,9 +1,7 @@
 //! The signatures of an RPM file.
 //!
-//! A package is a lead, a signature header, the header and the payload. A signature covers the header, which
-//! holds the payload's digest; old packages also have one over header and payload together. Only what is
-//! needed for checking these is read here, under limits and with every offset checked: the bytes are hostile
-//! until their signature is found good. (The `rpm` crate panics on some broken headers.)
+//! A signature covers the header, which holds the payload's digest; old packages also have one over header and
+//! payload together. The bytes are hostile until their signature is found good.
 
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
@@ -11,17 +9,10 @@ use pgp::packet::{Packet, PacketParser, Signature};
 
 use super::{Fingerprint, Keyring, Policy, SIGNATURES_MAX, SignatureError};
 use crate::checksum::{Algorithm, Digester};
+use crate::rpm::{Header, Headers, RpmError};
 
-/// Bytes of one header; the kernel package's is below 10 MiB.
-const HEADER_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one signature.
 const SIGNATURE_BYTES_MAX: usize = 64 << 10;
-
-const LEAD_BYTES: usize = 96;
-const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
-const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
-const INTRO_BYTES: usize = 16;
-const ENTRY_BYTES: usize = 16;
 
 /// Tags of the signature header: all signatures, in base64; over the header; over header and payload.
 const SIGNATURES: u32 = 278;
@@ -32,11 +23,6 @@ const PAYLOAD_DIGEST: u32 = 5092;
 const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
 const PAYLOAD_SHA512: u32 = 5121;
 
-const TYPE_INT32: u32 = 4;
-const TYPE_STRING: u32 = 6;
-const TYPE_BINARY: u32 = 7;
-const TYPE_STRING_ARRAY: u32 = 8;
-
 /// Why a package is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
@@ -44,6 +30,9 @@ pub enum PackageError {
     #[error("cannot be read as a package")]
     Read(#[from] io::Error),
     /// It is no RPM file, or a broken one.
+    #[error("is no valid package: {0}")]
+    Broken(#[from] RpmError),
+    /// What it says of its signatures and digests is nothing that can be checked.
     #[error("is no valid package: {0}")]
     Malformed(&'static str),
     /// Its signature is not accepted.
@@ -72,22 +61,11 @@ impl Keyring {
         file: &mut F,
         policy: &Policy,
     ) -> Result<(Fingerprint, Cover), PackageError> {
-        let size_bytes = file.seek(SeekFrom::End(0))?;
         file.rewind()?;
-        let mut lead = [0; LEAD_BYTES];
-        file.read_exact(&mut lead)?;
-        if lead[..4] != LEAD_MAGIC {
-            return Err(PackageError::Malformed("the magic number is missing"));
-        }
-        let signatures = Header::read(file, size_bytes)?;
-        // The header after it begins at a multiple of eight.
-        let header_at = (LEAD_BYTES + signatures.bytes.len().next_multiple_of(8)) as u64;
-        file.seek(SeekFrom::Start(header_at))?;
-        let header = Header::read(file, size_bytes)?;
-        let payload_at = header_at + header.bytes.len() as u64;
-
+        let Headers { signature: signatures, main: header } = Headers::read(file)?;
+        let (header_at, payload_at) = (header.at_byte(), header.end_byte());
         let over_header = header_signatures(&signatures)?;
-        let accepted = self.verify_one_of(&over_header, &mut || Cursor::new(&header.bytes), policy);
+        let accepted = self.verify_one_of(&over_header, &mut || Cursor::new(header.bytes()), policy);
         let key = match accepted {
             Ok(key) => match payload_matches(&header, file, payload_at)? {
                 Some(true) => return Ok((key, Cover::Whole)),
@@ -147,8 +125,7 @@ fn empty<'a>() -> Box<dyn Read + 'a> {
 /// The signatures over the header alone.
 fn header_signatures(signatures: &Header) -> Result<Vec<Signature>, PackageError> {
     let mut found = Vec::new();
-    let armoured = signatures.strings(SIGNATURES)?;
-    for text in armoured {
+    for text in signatures.strings(SIGNATURES)?.into_iter().flatten().take(SIGNATURES_MAX) {
         let bytes = base64(text).ok_or(PackageError::Malformed("a signature is not base64"))?;
         found.extend(parse(&bytes)?);
     }
@@ -185,7 +162,7 @@ fn payload_matches<F: Read + Seek>(
     payload_at: u64,
 ) -> Result<Option<bool>, PackageError> {
     let unknown = PackageError::Malformed("the payload's digest is of an unknown kind");
-    let declared = if let Some(text) = header.strings(PAYLOAD_DIGEST)?.first() {
+    let declared = if let Some(text) = header.string(PAYLOAD_DIGEST)? {
         // Numbers as in OpenPGP.
         let algorithm = match header.number(PAYLOAD_DIGEST_ALGORITHM)? {
             None | Some(8) => Algorithm::Sha256,
@@ -193,9 +170,9 @@ fn payload_matches<F: Read + Seek>(
             Some(10) => Algorithm::Sha512,
             Some(_) => return Err(unknown),
         };
-        (algorithm, *text)
-    } else if let Some(text) = header.strings(PAYLOAD_SHA512)?.first() {
-        (Algorithm::Sha512, *text)
+        (algorithm, text)
+    } else if let Some(text) = header.string(PAYLOAD_SHA512)? {
+        (Algorithm::Sha512, text)
     } else {
         return Ok(None);
     };
@@ -211,100 +188,6 @@ fn payload_matches<F: Read + Seek>(
         }
     }
     Ok(Some(digester.finish().to_hex() == text.to_ascii_lowercase()))
-}
-
-/// An entry of a header.
-struct Entry<'a> {
-    kind: u32,
-    count: u32,
-    /// From the entry's offset to the header's end.
-    data: &'a [u8],
-}
-
-/// A header as it is in the file, its entries not believed before they are looked at.
-struct Header {
-    /// Everything from the magic number on.
-    bytes: Vec<u8>,
-    entries: usize,
-}
-
-impl Header {
-    /// Reads a header from where `file` stands.
-    fn read(file: &mut impl Read, file_bytes: u64) -> Result<Self, PackageError> {
-        let mut intro = [0; INTRO_BYTES];
-        file.read_exact(&mut intro)?;
-        if intro[..4] != HEADER_MAGIC {
-            return Err(PackageError::Malformed("a header's magic number is missing"));
-        }
-        let (entries, data_bytes) = (be_u32(&intro[8..12]) as usize, be_u32(&intro[12..16]) as usize);
-        let rest_bytes = entries.saturating_mul(ENTRY_BYTES).saturating_add(data_bytes);
-        if rest_bytes > HEADER_BYTES_MAX || rest_bytes as u64 > file_bytes {
-            return Err(PackageError::Malformed("a header is larger than the file or the limit"));
-        }
-        let mut bytes = intro.to_vec();
-        file.take(rest_bytes as u64).read_to_end(&mut bytes)?;
-        if bytes.len() != INTRO_BYTES + rest_bytes {
-            return Err(PackageError::Malformed("a header is cut off"));
-        }
-        Ok(Self { bytes, entries })
-    }
-
-    /// The first entry called `tag`.
-    fn entry(&self, tag: u32) -> Result<Option<Entry<'_>>, PackageError> {
-        let (index, data) = self.bytes[INTRO_BYTES..].split_at(self.entries * ENTRY_BYTES);
-        for entry in index.chunks_exact(ENTRY_BYTES) {
-            if be_u32(&entry[..4]) == tag {
-                let offset = be_u32(&entry[8..12]) as usize;
-                let outside = PackageError::Malformed("a header's entry lies outside of it");
-                let data = data.get(offset..).ok_or(outside)?;
-                return Ok(Some(Entry { kind: be_u32(&entry[4..8]), count: be_u32(&entry[12..16]), data }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The bytes of a binary entry.
-    fn binary(&self, tag: u32) -> Result<Option<&[u8]>, PackageError> {
-        match self.entry(tag)? {
-            None => Ok(None),
-            Some(Entry { kind: TYPE_BINARY, count, data }) => {
-                let outside = PackageError::Malformed("a header's entry lies outside of it");
-                data.get(..count as usize).ok_or(outside).map(Some)
-            }
-            Some(_) => Err(PackageError::Malformed("a header's entry is of the wrong type")),
-        }
-    }
-
-    /// The strings of an entry; none when it is not there.
-    fn strings(&self, tag: u32) -> Result<Vec<&[u8]>, PackageError> {
-        let Some(Entry { kind, count, mut data }) = self.entry(tag)? else { return Ok(Vec::new()) };
-        if kind != TYPE_STRING && kind != TYPE_STRING_ARRAY {
-            return Err(PackageError::Malformed("a header's entry is of the wrong type"));
-        }
-        let mut strings = Vec::new();
-        for _ in 0..(count as usize).min(SIGNATURES_MAX) {
-            let end = data.iter().position(|byte| *byte == 0);
-            let end = end.ok_or(PackageError::Malformed("a header's string does not end"))?;
-            strings.push(&data[..end]);
-            data = &data[end + 1..];
-        }
-        Ok(strings)
-    }
-
-    /// The first number of an entry.
-    fn number(&self, tag: u32) -> Result<Option<u32>, PackageError> {
-        match self.entry(tag)? {
-            None => Ok(None),
-            Some(Entry { kind: TYPE_INT32, count: 1.., data: [a, b, c, d, ..] }) => {
-                Ok(Some(u32::from_be_bytes([*a, *b, *c, *d])))
-            }
-            Some(_) => Err(PackageError::Malformed("a header's entry is of the wrong type")),
-        }
-    }
-}
-
-fn be_u32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
 /// Decodes base64, with line breaks or without.

@@ -337,7 +337,10 @@ fn a_change_anywhere_in_a_signed_package_is_noticed() {
         let cut = ring.verify_package(&mut Cursor::new(&bytes[..len]), &NOW);
         assert!(matches!(
             cut,
-            Err(PackageError::Read(_) | PackageError::Malformed(_) | PackageError::Payload)
+            Err(PackageError::Broken(_)
+                | PackageError::Read(_)
+                | PackageError::Malformed(_)
+                | PackageError::Payload)
         ));
     }
     // Nothing that stands in the unsigned part may bring the reader down.

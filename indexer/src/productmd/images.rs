@@ -120,7 +120,8 @@ impl Images {
             return Err(malformed(format!("{}: the type {:?} is unknown", image.path, image.kind)));
         };
         let known = || FORMATS.iter().any(|(_, formats)| formats.contains(&image.format.as_str()));
-        if !formats.contains(&image.format.as_str()) && !(formats.is_empty() && known()) {
+        let fits = formats.contains(&image.format.as_str()) || formats.is_empty() && known();
+        if !fits {
             let Image { path, kind, format, .. } = &image;
             return Err(malformed(format!("{path}: a {kind} is not of the format {format:?}")));
         }

@@ -11,6 +11,8 @@ const XZ_MEMORY_BYTES: u64 = 192 << 20;
 /// The largest zstd window, as a power of two: what the `zstd` tool takes without `--long`.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
+/// What is given to an encoder at once.
+const PIECE_BYTES: usize = 256 << 10;
 /// Levels of compressing: beyond these, time grows and size hardly shrinks.
 const GZIP_LEVEL: u32 = 6;
 const XZ_LEVEL: u32 = 6;
@@ -58,7 +60,11 @@ impl Format {
 
 /// Compresses what is written to it. The same bytes come out for the same bytes in, however they are cut: no
 /// time, no name and no number of threads is in them.
-pub struct Compressor<W: Write>(Encoder<W>);
+pub struct Compressor<W: Write> {
+    /// What makes no whole piece yet. Encoders see pieces of one size, since what they write follows the cuts.
+    piece: Vec<u8>,
+    encoder: Encoder<W>,
+}
 
 enum Encoder<W: Write> {
     Plain(W),
@@ -77,7 +83,7 @@ impl<W: Write> std::fmt::Debug for Compressor<W> {
 impl<W: Write> Compressor<W> {
     /// A compressor to `format` that writes to `out`.
     pub fn new(format: Format, out: W) -> io::Result<Self> {
-        Ok(Self(match format {
+        let encoder = match format {
             Format::Plain => Encoder::Plain(out),
             Format::Gzip => {
                 let level = flate2::Compression::new(GZIP_LEVEL);
@@ -92,12 +98,14 @@ impl<W: Write> Compressor<W> {
             Format::Bzip2 => {
                 Encoder::Bzip2(bzip2::write::BzEncoder::new(out, bzip2::Compression::new(BZIP2_LEVEL)))
             }
-        }))
+        };
+        Ok(Self { piece: Vec::with_capacity(PIECE_BYTES), encoder })
     }
 
     /// Writes what is left, and gives back what was written to.
-    pub fn finish(self) -> io::Result<W> {
-        match self.0 {
+    pub fn finish(mut self) -> io::Result<W> {
+        self.encoder.write_all(&self.piece)?;
+        match self.encoder {
             Encoder::Plain(out) => Ok(out),
             Encoder::Gzip(encoder) => encoder.finish(),
             Encoder::Xz(encoder) => encoder.finish(),
@@ -109,17 +117,29 @@ impl<W: Write> Compressor<W> {
 
 impl<W: Write> Write for Compressor<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Encoder::Plain(out) => out.write(bytes),
-            Encoder::Gzip(encoder) => encoder.write(bytes),
-            Encoder::Xz(encoder) => encoder.write(bytes),
-            Encoder::Zstd(encoder) => encoder.write(bytes),
-            Encoder::Bzip2(encoder) => encoder.write(bytes),
+        let taken = bytes.len().min(PIECE_BYTES - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..taken]);
+        if self.piece.len() == PIECE_BYTES {
+            self.encoder.write_all(&self.piece)?;
+            self.piece.clear();
         }
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(()) // what is left comes with the end
+    }
+}
+
+impl<W: Write> Encoder<W> {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Encoder::Plain(out) => out.write_all(bytes),
+            Encoder::Gzip(encoder) => encoder.write_all(bytes),
+            Encoder::Xz(encoder) => encoder.write_all(bytes),
+            Encoder::Zstd(encoder) => encoder.write_all(bytes),
+            Encoder::Bzip2(encoder) => encoder.write_all(bytes),
+        }
     }
 }
 

@@ -137,15 +137,15 @@ mod tests {
 
     #[test]
     fn every_format_gives_the_text_back_and_the_same_bytes_however_it_is_cut() {
-        let text = "what packages are and need\n".repeat(9_000);
+        let text = "what packages are and need\n".repeat(90_000);
         for format in [Format::Plain, Format::Gzip, Format::Xz, Format::Zstd, Format::Bzip2] {
             let whole = Document::of(text.as_bytes(), format, Algorithm::Sha256).unwrap();
             let mut pieces = Document::new(format, Algorithm::Sha256).unwrap();
             text.as_bytes().chunks(777).for_each(|piece| pieces.write_all(piece).unwrap());
-            assert_eq!(pieces.finish().unwrap(), whole, "{format:?}");
+            assert!(pieces.finish().unwrap() == whole, "{format:?}");
             assert_eq!(Format::of(&whole.bytes), format);
             let mut back = String::new();
-            let mut reader = compression::reader(&whole.bytes[..], 1 << 20).unwrap();
+            let mut reader = compression::reader(&whole.bytes[..], 1 << 24).unwrap();
             reader.read_to_string(&mut back).unwrap();
             assert_eq!(back, text);
             assert_eq!(whole.open_size_bytes, text.len() as u64);

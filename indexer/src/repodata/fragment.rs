@@ -157,13 +157,11 @@ impl Fragment {
         let mut last = 0;
         for change in shown {
             if last == change.time {
-                let mut same = change.time;
-                for time in times.iter_mut().rev() {
+                for (same, time) in (change.time..).zip(times.iter_mut().rev()) {
                     if *time != same {
                         break;
                     }
                     *time += 1;
-                    same += 1;
                 }
             }
             last = change.time;

@@ -84,24 +84,14 @@ fn requires(package: &Package) -> (Vec<Published<'_>>, Vec<Published<'_>>) {
 
 /// Whether a requirement of libc.so.6 is of a newer symbol version than another.
 fn is_newer_libc(new: &str, old: &str) -> bool {
-    /// From the first digit in the first parentheses to their end; less when there is none of all these.
-    fn version(name: &str) -> Option<Option<Option<&str>>> {
-        let (_, behind) = name.split_once('(')?;
-        let Some((inside, _)) = behind.split_once(')') else { return Some(None) };
-        Some(Some(inside.find(|c: char| c.is_ascii_digit()).map(|at| &inside[at..])))
+    /// How much of a version there is: parentheses, their end, a digit between them; and what begins with it.
+    fn version(name: &str) -> (u8, &str) {
+        let Some((_, behind)) = name.split_once('(') else { return (0, "") };
+        let Some((inside, _)) = behind.split_once(')') else { return (1, "") };
+        inside.find(|c: char| c.is_ascii_digit()).map_or((2, ""), |at| (3, &inside[at..]))
     }
-    match (version(new), version(old)) {
-        (Some(Some(Some(new))), Some(Some(Some(old)))) => evr::compare(new, old).is_gt(),
-        (new, old) => {
-            let rank = |version: Option<Option<Option<&str>>>| match version {
-                None => 0,
-                Some(None) => 1,
-                Some(Some(None)) => 2,
-                Some(Some(Some(_))) => 3,
-            };
-            rank(new) > rank(old)
-        }
-    }
+    let ((new_rank, new), (old_rank, old)) = (version(new), version(old));
+    new_rank.cmp(&old_rank).then_with(|| evr::compare(new, old)).is_gt()
 }
 
 fn section(text: &mut String, tag: &str, published: &[Published<'_>]) {
