@@ -8,7 +8,7 @@
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
 //! - `productmd`: metadata of composes, against productmd itself.
 //! - `promotions`: gates, shapes, several views in one flip.
-//! - `repodata`: metadata that cfs makes, against createrepo_c, and what dnf makes of it.
+//! - `repodata`: metadata that cfs makes, against `createrepo_c`, and what dnf makes of it.
 //! - `sync`: upstreams that do as they should, and upstreams that do not.
 //! - `tidy`: the code and the documents against the rules of the house.
 
