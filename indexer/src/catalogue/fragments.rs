@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use cfs_fs::digest::BlobId;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::objects::code;
 use super::{CatalogueError, sqlite_error};
@@ -67,12 +67,16 @@ pub struct Learnt {
 }
 
 impl Fragments {
-    /// Opens the cache at `path`; makes a new one where there is none or the old one cannot be used.
+    /// Opens the cache at `path`; makes a new one where there is none or the old one is damaged.
     pub fn open(path: &Path) -> Result<Self, CatalogueError> {
-        let connection = Self::connect(path).or_else(|_| {
-            // Nothing is lost with it but time.
-            let _ = std::fs::remove_file(path);
-            Self::connect(path)
+        let connection = Self::connect(path).or_else(|error| {
+            let damaged = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
+            if error.sqlite_error_code().is_some_and(|code| damaged.contains(&code)) {
+                // Nothing is lost with it but time.
+                let _ = std::fs::remove_file(path);
+                return Self::connect(path);
+            }
+            Err(error)
         });
         let connection = connection.map_err(|source| sqlite_error("open", path, source))?;
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })

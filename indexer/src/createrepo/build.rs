@@ -16,7 +16,6 @@ use crate::catalogue::{Current, Signer};
 use crate::checksum::Algorithm;
 use crate::config::{Config, Gate};
 use crate::depot::Depot;
-use crate::hooks;
 use crate::promote::flip::{self, Flip};
 use crate::promote::gates::Wishes;
 use crate::repodata::compression::Format;
@@ -94,15 +93,13 @@ pub fn build(
     signer: &Signer,
     progress: &mut OnProgress<'_>,
 ) -> Result<Report, CreaterepoError> {
-    hooks::begin(depot, config)?;
     let names = std::slice::from_ref(&request.target.name);
     let mut done = None;
-    let (_, mut updates) = flip::commit(depot, names, signer, |current: &[Option<Current>]| {
+    let (_, mut updates) = flip::commit(depot, config, names, signer, |current: &[Option<Current>]| {
         let mut flip = Flip::begin(depot, config, names, current, signer);
         done = Some(prepare(depot, config, request, &mut flip, false, signer, progress)?);
         describe(&mut flip, request);
-        settle(depot, &mut flip, signer)?;
-        Ok::<_, CreaterepoError>(flip)
+        Ok::<_, CreaterepoError>((flip, wishes()))
     })?;
     let mut report = done.ok_or_else(|| CreaterepoError::Stopped { place: request.source.clone() })?;
     report.update = updates.pop();
@@ -118,10 +115,9 @@ fn describe(flip: &mut Flip, request: &Request) {
     }
 }
 
-/// Takes a flip to what can be committed: times, and no gates, which are for promotions.
-pub(super) fn settle(depot: &Depot, flip: &mut Flip, signer: &Signer) -> Result<(), CreaterepoError> {
-    let wishes = Wishes { only: Some(BTreeSet::from([Gate::Mtime])), ..Wishes::none() };
-    Ok(flip::settle(depot, flip, &wishes, signer)?)
+/// Times that mirrors see, and no gates: these are for promotions.
+pub(super) fn wishes() -> Wishes {
+    Wishes { only: Some(BTreeSet::from([Gate::Mtime])), ..Wishes::none() }
 }
 
 /// Puts the source with new metadata at the target of a flip.

@@ -53,7 +53,7 @@ pub(super) fn make(
     format: Format,
     algorithm: Algorithm,
 ) -> Result<(Vec<Made>, Memory), CreaterepoError> {
-    let memory = Memory::of(depot, &packages.entries, format, algorithm)?;
+    let memory = Memory::of(depot, &packages.entries, format, algorithm);
     if let Some(made) = memory.recall(depot) {
         return Ok((made, memory));
     }
@@ -68,12 +68,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    fn of(
-        depot: &Depot,
-        entries: &[Entry],
-        format: Format,
-        algorithm: Algorithm,
-    ) -> Result<Self, CatalogueError> {
+    fn of(depot: &Depot, entries: &[Entry], format: Format, algorithm: Algorithm) -> Self {
         let mut text = Vec::with_capacity(entries.len() * 160);
         let head = format!("{VERSION} {} {:?} {algorithm}\n", Fragment::FORMAT, format);
         text.extend_from_slice(head.as_bytes());
@@ -85,7 +80,7 @@ impl Memory {
             text.extend_from_slice(found.path.as_bytes());
             text.push(b'\n'); // no path holds one
         }
-        Ok(Self { key: Digest::of(&text).into(), checked: depot.checked()? })
+        Self { key: Digest::of(&text).into(), checked: depot.checked() }
     }
 
     /// What was made, if the store has all of it.
@@ -103,7 +98,7 @@ impl Memory {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{blob} {size_bytes} {checksum} {open_checksum} {open_size_bytes}");
         }
-        self.checked.keep_extract(self.key, text.as_bytes());
+        self.checked.keep_extracts(&[(self.key, text.as_bytes())]);
     }
 }
 

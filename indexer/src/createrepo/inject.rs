@@ -3,7 +3,7 @@
 use cfs_fs::edit::graft;
 use cfs_fs::name::TreePath;
 
-use super::build::{old_at, settle};
+use super::build::{old_at, wishes};
 use super::extra::is_variant;
 use super::place::{New, Old, REPODATA, Time};
 use super::{CreaterepoError, Extra, Report};
@@ -11,7 +11,6 @@ use crate::catalogue::{Current, Signer};
 use crate::checksum::Algorithm;
 use crate::config::Config;
 use crate::depot::Depot;
-use crate::hooks;
 use crate::promote::flip::{self, Flip};
 use crate::repodata::compression::Format;
 use crate::repodata::repomd::Repomd;
@@ -54,18 +53,16 @@ pub fn inject(
     request: &Injection,
     signer: &Signer,
 ) -> Result<Report, CreaterepoError> {
-    hooks::begin(depot, config)?;
     let names = std::slice::from_ref(&request.target.name);
     let mut done = None;
-    let (_, mut updates) = flip::commit(depot, names, signer, |current: &[Option<Current>]| {
+    let (_, mut updates) = flip::commit(depot, config, names, signer, |current: &[Option<Current>]| {
         let mut flip = Flip::begin(depot, config, names, current, signer);
         done = Some(prepare(depot, config, request, &mut flip, false, signer)?);
         if let Some(change) = flip.changes.first_mut() {
             change.message.clone_from(&request.message);
             change.reason = format!("repodata inject {} into {}", request.extra.kind(), request.target);
         }
-        settle(depot, &mut flip, signer)?;
-        Ok::<_, CreaterepoError>(flip)
+        Ok::<_, CreaterepoError>((flip, wishes()))
     })?;
     let place = RevPath::from(&request.target);
     let mut report = done.ok_or(CreaterepoError::Stopped { place })?;
