@@ -72,6 +72,10 @@ pub struct Settings {
     pub transport: Transport,
     /// Let the kernel read files of the store by itself, where it can.
     pub passthrough: bool,
+    /// Only an overlay reads the mount. It asks every file for extended attributes of its own, and opens what it
+    /// links or renames without reading it: the mount says once that it has no extended attributes at all, and opens
+    /// such a file's content when that is read.
+    pub below_overlay: bool,
 }
 
 /// The way on which questions of the kernel come.
@@ -283,7 +287,7 @@ impl Mounted {
         }
         let backings =
             self.mode.passthrough.is_ok().then(|| Backings::new(Kernel(Arc::clone(&self.session))));
-        let answers: Arc<dyn Answers> = Arc::new(Adapter::new(view, backings, host));
+        let answers: Arc<dyn Answers> = Arc::new(Adapter::new(view, backings, host, settings.below_overlay));
         self.stats = Some(Stats(Arc::clone(&answers)));
         let Some(rings) = rings else { return self.serve_device(self.mode.threads, &answers) };
         self.mode.threads = rings.threads();

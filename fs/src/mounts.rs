@@ -13,12 +13,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-/// What stands in the table as the source of a mount.
-pub const SOURCE: &str = "cfs";
+/// What stands in the table as the source of a mount, before the number of the process that serves it.
+const SOURCE: &str = "cfs:";
 /// A mount's type in the table is `fuse.` and this.
 pub const SUBTYPE: &str = "cfs";
-/// The extended attribute of a mount's top directory that names the process which serves it.
-pub const DAEMON_LABEL: &str = "user.cfs.daemon";
 /// The extended attribute of a mount's top directory that tells how often the kernel asked what, as text in the
 /// format of Prometheus. It is not among those that are listed, so nobody copies it.
 pub const STATS_LABEL: &str = "user.cfs.stats";
@@ -77,6 +75,11 @@ impl Mount {
     pub fn is_cfs(&self) -> bool {
         self.kind.strip_prefix("fuse.") == Some(SUBTYPE)
     }
+
+    /// The number of the process that serves a mount of cfs.
+    pub fn process(&self) -> Option<i32> {
+        self.source.strip_prefix(SOURCE).filter(|_| self.is_cfs())?.parse().ok()
+    }
 }
 
 /// How a directory answers.
@@ -86,6 +89,11 @@ pub enum Health {
     Alive,
     /// Not at all: it is a mount point whose daemon has died.
     Dead,
+}
+
+/// The source of mounts that this process serves.
+pub(crate) fn source() -> String {
+    format!("{SOURCE}{}", std::process::id())
 }
 
 /// The mount on top at `dir`, an absolute path without symlinks. `None` when nothing is mounted there.
@@ -200,13 +208,13 @@ mod tests {
 
     #[test]
     fn lines_of_the_table_are_read() {
-        let line = br"36 35 0:52 / /mnt/a\040b\134c rw,nosuid - fuse.cfs cfs ro,user_id=0";
+        let line = br"36 35 0:52 / /mnt/a\040b\134c rw,nosuid - fuse.cfs cfs:417 ro,user_id=0";
         let mount = parse(line).unwrap();
         assert_eq!(mount.dir, Path::new(r"/mnt/a b\c"));
         assert_eq!((mount.device.as_str(), mount.kind.as_str()), ("0:52", "fuse.cfs"));
-        assert!(mount.is_cfs() && mount.source == "cfs");
+        assert!(mount.is_cfs() && mount.process() == Some(417));
         let other = parse(b"22 1 8:1 / / rw shared:1 master:2 - ext4 /dev/sda1 rw").unwrap();
-        assert!(other.kind == "ext4" && !other.is_cfs());
+        assert!(other.kind == "ext4" && !other.is_cfs() && other.process().is_none());
         assert_eq!(parse(b""), None);
     }
 

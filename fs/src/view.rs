@@ -30,6 +30,7 @@ pub mod roots;
 mod shown;
 pub(crate) mod stamp;
 
+use content::OpenFile;
 pub use content::{Content, VERIFY_BYTES};
 pub use flips::Stale;
 pub use inodes::Inode;
@@ -208,8 +209,6 @@ pub struct Options {
     pub gid: u32,
     /// The one ref to show, or everything.
     pub only: Option<TreePath>,
-    /// Extended attributes of the top directory beside its own.
-    pub labels: Vec<(String, String)>,
     /// Equal files at different paths are different files, too, with numbers of their own. An overlay above
     /// needs it: it takes what has one inode for one file, and a change of one would show in all.
     pub no_hardlinks: bool,
@@ -222,15 +221,7 @@ pub struct Options {
 impl Default for Options {
     /// Everything, root's, without ghosts.
     fn default() -> Self {
-        Self {
-            uid: 0,
-            gid: 0,
-            only: None,
-            labels: Vec::new(),
-            no_hardlinks: false,
-            grace: Grace::NONE,
-            clock: || 0,
-        }
+        Self { uid: 0, gid: 0, only: None, no_hardlinks: false, grace: Grace::NONE, clock: || 0 }
     }
 }
 
@@ -266,7 +257,7 @@ pub struct View<R, N> {
     turn: Mutex<()>,
     inodes: Inodes,
     tallies: Tallies,
-    files: Handles<Content>,
+    files: Handles<OpenFile>,
     dirs: Handles<OpenDir>,
 }
 
@@ -472,6 +463,14 @@ impl<R: Roots, N: Nodes> View<R, N> {
         Ok(content)
     }
 
+    /// The blob of a file.
+    pub fn blob(&self, inode: Inode) -> Result<BlobId, ViewError> {
+        match self.known(inode)? {
+            Known::Shared(Shared::File(file)) => Ok(file.blob),
+            _ => Err(ViewError::IsADirectory(inode)),
+        }
+    }
+
     /// The blob of a file whose content was opened and found whole since the kernel got to know it.
     pub fn verified_blob(&self, inode: Inode) -> Option<BlobId> {
         self.inodes.verified_blob(inode)
@@ -479,7 +478,13 @@ impl<R: Roots, N: Nodes> View<R, N> {
 
     /// Keeps a content for questions; the handle is good until [`View::close_file`].
     pub fn keep_open(&self, content: Content) -> u64 {
-        self.files.add(content)
+        self.files.add(OpenFile::Ready(content))
+    }
+
+    /// Opens a file, whose blob this is, for somebody who will hardly read it: its content is opened, and hashed, when
+    /// that happens. The handle is good until [`View::close_file`].
+    pub fn open_unread(&self, inode: Inode, blob: BlobId) -> u64 {
+        self.files.add(OpenFile::Unread { inode, blob, content: OnceLock::new() })
     }
 
     /// Where the blobs come from.
@@ -489,12 +494,13 @@ impl<R: Roots, N: Nodes> View<R, N> {
 
     /// Fills `buffer` from `offset` of an open file on; returns how many bytes there were.
     pub fn read(&self, handle: u64, offset: u64, buffer: &mut [u8]) -> Result<usize, ViewError> {
-        self.files.get(handle).ok_or(ViewError::UnknownHandle(handle))?.read(offset, buffer)
+        let file = self.files.get(handle).ok_or(ViewError::UnknownHandle(handle))?;
+        file.content(|inode| self.content(inode))?.read(offset, buffer)
     }
 
     /// Ends an open file and tells whose content it was.
     pub fn close_file(&self, handle: u64) -> Option<BlobId> {
-        self.files.remove(handle).map(|content| content.blob())
+        self.files.remove(handle).map(|file| file.blob())
     }
 
     /// Opens a directory as it is now. Returns the handle, good until [`View::close_dir`], and how long the
@@ -526,12 +532,10 @@ impl<R: Roots, N: Nodes> View<R, N> {
             [label("blake3", dir.id.to_string()), snapshot].into_iter().chain(ghost).collect::<Vec<_>>()
         };
         if inode == Inode::TOP {
-            let mut labels = match self.directory(inode)? {
+            return Ok(match self.directory(inode)? {
                 Directory::Place(_) => Vec::new(),
                 Directory::Bound(dir, _) => of_dir(&dir),
-            };
-            labels.extend(self.options.labels.iter().cloned());
-            return Ok(labels);
+            });
         }
         Ok(match self.known(inode)? {
             Known::Dir(dir) => of_dir(&dir),

@@ -51,9 +51,8 @@ impl Work<'_> {
 
     /// The process that serves the mount below.
     fn daemon(&self) -> Pid {
-        let mut text = [0; 20];
-        let len = rustix::fs::getxattr(self.lower(), "user.cfs.daemon", &mut text).unwrap();
-        Pid::from_raw(std::str::from_utf8(&text[..len]).unwrap().parse().unwrap()).unwrap()
+        let mount = cfs_fs::mounts::find(&self.lower()).unwrap().unwrap();
+        Pid::from_raw(mount.process().unwrap()).unwrap()
     }
 }
 

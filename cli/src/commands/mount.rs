@@ -100,6 +100,10 @@ pub struct Args {
     /// Serve for another `cfs mount`, which waits for a word on standard output.
     #[arg(long, hide = true, requires = "foreground")]
     serve: bool,
+
+    /// Serve an overlay, which takes what has one inode for one file, and nobody else.
+    #[arg(long, hide = true)]
+    below_overlay: bool,
 }
 
 /// How questions come.
@@ -211,6 +215,7 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
     }
     command.args(["mount", "--foreground", "--serve"]).arg("--cache-size").arg(args.cache_size.to_string());
     command.args(args.allow_other.then_some("--allow-other"));
+    command.args(args.below_overlay.then_some("--below-overlay"));
     if let Some(name) = &args.view {
         command.args(["--view", name.as_str()]);
     }
@@ -371,7 +376,7 @@ fn watch(mut signals: Signals, ends: Sender<End>) {
     });
 }
 
-fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<(Mounted, Follower), CommandError> {
+fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<(Mounted, Option<Follower>), CommandError> {
     let Depot { store, catalogue } = depot;
     raise_open_files();
     let root = store.root();
@@ -381,8 +386,7 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<(Mounted, Follower), C
         uid: owner.uid,
         gid: owner.gid,
         only: args.view.as_ref().map(|name| name.as_path().clone()),
-        labels: vec![(mounts::DAEMON_LABEL.to_owned(), std::process::id().to_string())],
-        no_hardlinks: args.no_hardlinks,
+        no_hardlinks: args.no_hardlinks || args.below_overlay,
         grace: match args.grace {
             0 => Grace::NONE,
             hours => Grace { seconds: hours.saturating_mul(3600), ..Grace::default() },
@@ -399,9 +403,16 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<(Mounted, Follower), C
         threads: args.threads.unwrap_or_else(Context::threads),
         transport: args.transport.into(),
         passthrough: !args.no_passthrough,
+        below_overlay: args.below_overlay,
     };
+    if args.below_overlay {
+        // It stays on one snapshot.
+        let host = fuse::Host { report: Box::new(report), gauges };
+        return Ok((fuse::mount(view, dir, settings, host)?, None));
+    }
     let name = format!("{}-{}", name_of(dir), std::process::id());
-    Ok(follow::mount(view, dir, settings, &name, gauges, Arc::new(report))?)
+    let (mounted, follower) = follow::mount(view, dir, settings, &name, gauges, Arc::new(report))?;
+    Ok((mounted, Some(follower)))
 }
 
 /// A line of the log.

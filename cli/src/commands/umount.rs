@@ -1,10 +1,10 @@
 //! `cfs umount`
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use cfs_fs::mounts::{self, DAEMON_LABEL, MountsError};
+use cfs_fs::mounts::{self, Health, Mount, MountsError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
@@ -32,12 +32,12 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let dir = mounts::resolve(&args.dir)?;
     let shown = args.dir.display();
-    if !mounts::find(&dir)?.is_some_and(|mount| mount.is_cfs()) {
+    let Some(mount) = mounts::find(&dir)?.filter(Mount::is_cfs) else {
         let error = CommandError::new(Kind::Failed, format!("{shown}: is not a cfs mount"));
         let workspace = cfs_fs::overlay::is_attached(&dir)?;
         return Err(if workspace { error.hint("`cfs work close` unmounts a workspace") } else { error });
-    }
-    let daemon = daemon(&dir);
+    };
+    let daemon = daemon(&mount);
     mounts::unmount(&dir, args.lazy).map_err(|error| {
         let busy = matches!(error, MountsError::Busy { .. });
         let error = CommandError::from(error);
@@ -56,12 +56,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     context.output.result(format_args!("unmounted {shown}"), &json!({ "dir": dir }))
 }
 
-/// The process that serves a mount, if it lives and may be asked.
-fn daemon(dir: &Path) -> Option<OwnedFd> {
-    let mut text = [0; 20];
-    let len = rustix::fs::getxattr(dir, DAEMON_LABEL, &mut text).ok()?;
-    let number = std::str::from_utf8(text.get(..len)?).ok()?.parse().ok()?;
-    pidfd_open(Pid::from_raw(number)?, PidfdFlags::empty()).ok()
+/// The process that serves a mount, if it lives. The number of one that died may be another's by now.
+fn daemon(mount: &Mount) -> Option<OwnedFd> {
+    let lives = mounts::health(&mount.dir).is_ok_and(|health| health == Health::Alive);
+    pidfd_open(Pid::from_raw(mount.process().filter(|_| lives)?)?, PidfdFlags::empty()).ok()
 }
 
 fn has_ended(process: &OwnedFd) -> bool {

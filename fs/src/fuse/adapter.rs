@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::Host;
@@ -57,6 +58,7 @@ pub(super) struct Adapter<R, N> {
     /// Where the kernel reads files of the store by itself.
     backings: Option<Backings>,
     has_warned: AtomicBool,
+    below_overlay: bool,
     tally: Tally,
     host: Host,
 }
@@ -124,8 +126,14 @@ impl From<Errno> for Refusal {
 }
 
 impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
-    pub(super) fn new(view: Arc<View<R, N>>, backings: Option<Backings>, host: Host) -> Self {
-        Self { view, backings, has_warned: AtomicBool::new(false), tally: Tally::default(), host }
+    pub(super) fn new(
+        view: Arc<View<R, N>>,
+        backings: Option<Backings>,
+        host: Host,
+        below_overlay: bool,
+    ) -> Self {
+        let has_warned = AtomicBool::new(false);
+        Self { view, backings, has_warned, below_overlay, tally: Tally::default(), host }
     }
 
     /// Writes an answer; `false` when none is waited for.
@@ -147,7 +155,11 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
                 room.attributes(&attributes, time_to_live(holds))?;
             }
             Question::ReadLink => room.put(self.view.read_link(inode).map_err(failed)?.as_bytes())?,
-            Question::Open => room.opened(self.open(inode).map_err(failed)?)?,
+            // An overlay opens every file that it links or renames to ask for flags, and reads through opens with this.
+            Question::Open { flags } if self.below_overlay && flags & OFlags::NOATIME.bits() == 0 => {
+                room.opened(self.open_unread(inode).map_err(failed)?)?;
+            }
+            Question::Open { .. } => room.opened(self.open(inode).map_err(failed)?)?,
             Question::Read { handle, offset, size_bytes } => {
                 let most = ANSWER_BYTES.min(size_bytes as usize);
                 room.put_with(most, |bytes| self.view.read(handle, offset, bytes)).map_err(failed)?;
@@ -161,6 +173,10 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
             Question::Space => {
                 let space = self.view.space().map_err(failed)?;
                 room.space(&space, u32::try_from(NAME_MAX_BYTES).unwrap_or(u32::MAX))?;
+            }
+            // After one such answer the kernel asks no more.
+            Question::Label { .. } | Question::Labels { .. } if self.below_overlay => {
+                return Err(Errno::NOSYS.into());
             }
             Question::Label { name, room_bytes } if inode == Inode::TOP && name == STATS_LABEL.as_bytes() => {
                 put_sized(room, room_bytes, self.stats().as_bytes())?;
@@ -195,10 +211,6 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
     }
 
     fn open(&self, inode: Inode) -> Result<Opened, ViewError> {
-        let backed = |Backed { handle, backing }| {
-            let flags = open::PASSTHROUGH | open::NO_FLUSH;
-            Opened { handle, flags, backing }
-        };
         let Some(backings) = &self.backings else { return Ok(asked(self.view.open_file(inode)?)) };
         let verified = self.view.verified_blob(inode);
         if let Some(again) = verified.and_then(|blob| backings.open_again(inode, blob)) {
@@ -219,6 +231,16 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
                 Ok(asked(self.view.keep_open(content)))
             }
         }
+    }
+
+    /// Opens a file for somebody who will hardly read it.
+    fn open_unread(&self, inode: Inode) -> Result<Opened, ViewError> {
+        let blob = self.view.blob(inode)?;
+        let way = self.backings.as_ref().map(|backings| backings.open_unread(inode, blob));
+        Ok(match way {
+            Some(Way::Backed(way)) => backed(way),
+            Some(Way::Asked(_)) | None => asked(self.view.open_unread(inode, blob)),
+        })
     }
 
     fn release(&self, inode: Inode, handle: u64) {
@@ -264,6 +286,11 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
         }
         Refusal(errno)
     }
+}
+
+/// A file that the kernel reads by itself.
+fn backed(Backed { handle, backing }: Backed) -> Opened {
+    Opened { handle, flags: open::PASSTHROUGH | open::NO_FLUSH, backing }
 }
 
 /// A file that is read by questions. Its content never changes, so what the kernel has of it stays good.

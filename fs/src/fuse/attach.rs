@@ -53,14 +53,14 @@ fn attach_directly(dir: &Path, allow_other: bool) -> io::Result<OwnedFd> {
     }
     let kind = format!("fuse.{}", mounts::SUBTYPE);
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    rustix::mount::mount(mounts::SOURCE, dir, kind, flags, CString::new(options)?.as_c_str())?;
+    rustix::mount::mount(mounts::source(), dir, kind, flags, CString::new(options)?.as_c_str())?;
     Ok(device)
 }
 
 fn attach_by_helper(dir: &Path, allow_other: bool) -> io::Result<OwnedFd> {
     let (own, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::empty(), None)?;
     rustix::io::fcntl_setfd(&own, rustix::io::FdFlags::CLOEXEC)?;
-    let (source, subtype) = (mounts::SOURCE, mounts::SUBTYPE);
+    let (source, subtype) = (mounts::source(), mounts::SUBTYPE);
     let mut options = format!("ro,nosuid,nodev,default_permissions,fsname={source},subtype={subtype}");
     if allow_other {
         options += ",allow_other";

@@ -112,7 +112,7 @@ fn kind(question: &Question<'_>) -> usize {
         Question::Forget { .. } | Question::ForgetMany(_) => 1,
         Question::Attributes => 2,
         Question::ReadLink => 3,
-        Question::Open => 4,
+        Question::Open { .. } => 4,
         Question::Read { .. } => 5,
         Question::Release { .. } => 6,
         Question::OpenDir => 7,
@@ -141,7 +141,7 @@ mod tests {
         let tally = Tally::default();
         std::thread::scope(|scope| {
             for _ in 0..20 {
-                scope.spawn(|| tally.asked(&Question::Open));
+                scope.spawn(|| tally.asked(&Question::Open { flags: 0 }));
             }
         });
         tally.asked(&Question::ReadLink);

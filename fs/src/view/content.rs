@@ -8,9 +8,10 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 use super::ViewError;
-use super::inodes::File;
+use super::inodes::{File, Inode};
 use crate::digest::{BlobId, Digest};
 use crate::store::{Store, StoreError};
 
@@ -25,6 +26,49 @@ pub struct Content {
     file: fs::File,
     blob: BlobId,
     size_bytes: u64,
+}
+
+/// A file that is open by a handle.
+#[derive(Debug)]
+pub(super) enum OpenFile {
+    /// For reading.
+    Ready(Content),
+    /// By somebody who will hardly read it.
+    Unread {
+        /// The file.
+        inode: Inode,
+        /// Its blob.
+        blob: BlobId,
+        /// There once it has been read all the same.
+        content: OnceLock<Content>,
+    },
+}
+
+impl OpenFile {
+    /// Whose bytes they are.
+    pub(super) fn blob(&self) -> BlobId {
+        match self {
+            Self::Ready(content) => content.blob,
+            Self::Unread { blob, .. } => *blob,
+        }
+    }
+
+    /// The content, which `open` opens if that is to be done yet.
+    pub(super) fn content(
+        &self,
+        open: impl FnOnce(Inode) -> Result<Content, ViewError>,
+    ) -> Result<&Content, ViewError> {
+        let (inode, content) = match self {
+            Self::Ready(content) => return Ok(content),
+            Self::Unread { inode, content, .. } => (*inode, content),
+        };
+        if let Some(content) = content.get() {
+            return Ok(content);
+        }
+        let opened = open(inode)?;
+        // Somebody else may have done it meanwhile.
+        Ok(content.get_or_init(|| opened))
+    }
 }
 
 impl AsFd for Content {

@@ -245,20 +245,53 @@ fn very_long_paths_are_not_linked() {
 }
 
 #[test]
-fn attributes_of_the_snapshot_stay_with_files_that_are_made_from_it() {
+fn a_workspace_has_no_attributes_that_could_be_wrong() {
     if !can_work() || !installed("getfattr") {
         return;
     }
     let sandbox = release();
     let work = open(&sandbox, "staging", "work", &[]);
+    says("A workspace has no extended attributes `user.cfs.*`: they would not change with what is written.");
+    sh_ok(&work.dir, "cp -a isos copy; echo more >> tool");
+    let listed = sh(&work.dir, "getfattr -R -d -m - .");
+    assert!(!listed.stdout.contains("user."), "{listed:?}");
+    let asked = sh(&work.dir, "getfattr -n user.cfs.blake3 CHECKSUM");
+    assert!(asked.code != 0, "{asked:?}");
+    // Others can be set.
+    sh_ok(&work.dir, "setfattr -n user.own -v 1 tool; getfattr --only-values -n user.own tool");
+}
+
+#[test]
+fn what_is_only_named_is_not_read() {
+    if !can_work() {
+        return;
+    }
+    let sandbox = release();
+    let boot = "isos/old/older/boot.iso";
+    let line = &sandbox.json(["ls", &format!("staging:{boot}")])[0];
+    let id = line["blob"].as_str().unwrap();
+    let blob = sandbox.store().join("blobs").join(&id[..2]).join(&id[2..]);
+    fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
+    let work = open(&sandbox, "staging", "work", &[]);
     says(
-        "The extended attributes `user.cfs.*` of a file in a workspace are those of the file it was made from, whatever was written since.",
+        "To link, to rename or to change the mode or the time of a file of the snapshot opens nothing of its content.",
     );
-    let attribute =
-        |name: &str| sh_ok(&work.dir, &format!("getfattr --only-values -n user.cfs.blake3 {name}"));
-    let before = attribute("CHECKSUM");
-    sh_ok(&work.dir, "echo more >> CHECKSUM");
-    assert_eq!(attribute("CHECKSUM"), before);
+    // Whoever opened it would meet the damage.
+    fs::write(&blob, vec![8; 100_000]).unwrap();
+    sh_ok(
+        &work.dir,
+        &format!("ln {boot} one; ln one two; mv {boot} three; chmod 755 two; touch -d @1700000000 three"),
+    );
+    for name in ["one", "two", "three"] {
+        let error = fs::read(work.path(name)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()), "{name}: {error}");
+    }
+    fs::write(&blob, vec![7; 100_000]).unwrap();
+    for name in ["one", "two", "three"] {
+        assert!(fs::read(work.path(name)).unwrap() == vec![7; 100_000], "{name}");
+    }
+    work.commit("staging");
+    assert_eq!(sandbox.ok(["ls", "-R", "staging"]).matches("boot.iso").count(), 0);
 }
 
 #[test]

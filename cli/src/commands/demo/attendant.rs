@@ -81,8 +81,13 @@ fn mount(root: &Path) -> Result<(Mounted, Follower), String> {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let view = View::new(catalogue, nodes, depot.store, Options { uid, gid, ..Options::default() });
     let threads = Context::threads().max(THREADS_MIN);
-    let settings =
-        fuse::Settings { allow_other: false, threads, transport: fuse::Transport::Auto, passthrough: true };
+    let settings = fuse::Settings {
+        allow_other: false,
+        threads,
+        transport: fuse::Transport::Auto,
+        passthrough: true,
+        below_overlay: false,
+    };
     let report = Arc::new(|text: &str| output::error(text));
     let dir = root.join(MOUNT_POINT);
     let mounted = follow::mount(Arc::new(view), &dir, settings, "demo", Vec::new(), report);

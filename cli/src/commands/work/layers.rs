@@ -36,9 +36,8 @@ pub(super) fn mount(
     }
     let layers = workspace.layers();
     overlay::prepare(&layers, workspace.base(depot)?.1)?;
-    // An overlay takes what has one inode for one file.
     let lower = workspace.lower_mount();
-    let below = cfs(context, workspace, &["mount", "--no-hardlinks"], &lower);
+    let below = cfs(context, workspace, &["mount", "--below-overlay"], &lower);
     // One that was killed on the way may have brought it about.
     if below.is_err() && !super::is_served(&lower)? {
         return below;

@@ -27,7 +27,10 @@ pub(in crate::fuse) enum Question<'a> {
     ForgetMany(Forgets<'a>),
     Attributes,
     ReadLink,
-    Open,
+    /// As `open(2)` has them.
+    Open {
+        flags: u32,
+    },
     Read {
         handle: u64,
         offset: u64,
@@ -122,7 +125,7 @@ impl<'a> Question<'a> {
             opcode::BATCH_FORGET => Self::ForgetMany(Forgets::read(head.u32()?, body)?),
             opcode::GETATTR => Self::Attributes,
             opcode::READLINK => Self::ReadLink,
-            opcode::OPEN => Self::Open,
+            opcode::OPEN => Self::Open { flags: head.u32()? },
             opcode::READ => Self::Read { handle: head.u64()?, offset: head.u64()?, size_bytes: head.u32()? },
             opcode::RELEASE => Self::Release { handle: head.u64()? },
             opcode::OPENDIR => Self::OpenDir,
@@ -223,7 +226,7 @@ mod tests {
             (44, words(&[3, 4, 5, 0, 0]), plus),
             (18, words(&[3, 0, 0]), Question::Release { handle: 3 }),
             (29, words(&[3, 0, 0]), Question::ReleaseDir { handle: 3 }),
-            (14, words(&[0]), Question::Open),
+            (14, words(&[7]), Question::Open { flags: 7 }),
             (27, words(&[0]), Question::OpenDir),
             (22, label, Question::Label { name: b"user.x", room_bytes: 9 }),
             (23, words(&[10]), Question::Labels { room_bytes: 10 }),
