@@ -2,6 +2,7 @@
 //!
 //! - `commands`: every verb, its messages and exit statuses.
 //! - `guide`, `cli_reference`, `format`: the documents say what the program does.
+//! - `compose`: releases of many repositories, and what release tools read of them.
 //! - `crash`: `kill -9` at random points. `interop`: real servers and clients.
 //! - `demo`: what the demo shows is true, and nothing is left of it.
 //! - `mirrors`: rsync, dnf, nginx and curl see one generation at a time and never a hole.
@@ -20,6 +21,7 @@
 
 mod cli_reference;
 mod commands;
+mod compose;
 mod crash;
 mod demo;
 mod format;

@@ -12,6 +12,7 @@ use crate::report::{CommandError, Kind};
 mod cat;
 mod checkout;
 mod completions;
+mod compose;
 mod config;
 mod demo;
 mod diff;
@@ -43,6 +44,7 @@ pub enum Command {
     Init(init::Args),
     Sync(sync::Args),
     Import(import::Args),
+    Compose(compose::Args),
     Checkout(checkout::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),
@@ -75,6 +77,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Init(args) => init::run(&args, context),
         Command::Sync(args) => sync::run(&args, context),
         Command::Import(args) => import::run(&args, context),
+        Command::Compose(args) => compose::run(&args, context),
         Command::Checkout(args) => checkout::run(&args, context),
         Command::Promote(args) => promote::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),

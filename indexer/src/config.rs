@@ -29,6 +29,7 @@ mod hook;
 mod include;
 mod lists;
 mod promotion;
+mod release;
 mod suggestion;
 mod text;
 mod view;
@@ -38,6 +39,7 @@ pub use hook::{Hook, When};
 pub use include::{LoadError, load};
 pub use lists::{Lists, ListsError};
 pub use promotion::{Promotion, Step};
+pub use release::{ExtraFiles, Iso, Release, Repository, Sig, Upstream};
 pub use text::OneOrMore;
 pub use view::{View, WhoMay};
 
@@ -56,6 +58,12 @@ pub struct Config {
     /// Promotions that have a name.
     #[serde(rename = "promotion", default)]
     pub promotions: BTreeMap<String, Promotion>,
+    /// Releases that composes are made of, by profile.
+    #[serde(rename = "release", default)]
+    pub releases: BTreeMap<String, Release>,
+    /// What special interest groups add to releases: by group, then by profile.
+    #[serde(rename = "sig", default)]
+    pub sigs: BTreeMap<String, BTreeMap<String, Sig>>,
     /// Programs that are run about promotions.
     #[serde(rename = "hook", default)]
     pub hooks: BTreeMap<String, Hook>,
@@ -108,6 +116,16 @@ fn check(text: &str, config: &Config) -> Result<(), ConfigError> {
             let message = format!("promotion {name:?} {fault}");
             return Err(ConfigError { line, message, suggestion: None });
         }
+    }
+    let releases =
+        config.releases.iter().map(|(profile, release)| (format!("release.{profile}"), release.fault()));
+    let sigs = config.sigs.iter().flat_map(|(group, releases)| {
+        releases.iter().map(move |(profile, sig)| (format!("sig.{group}.{profile}"), sig.fault()))
+    });
+    for (table, fault) in releases.chain(sigs) {
+        let Some(fault) = fault else { continue };
+        let line = line_with(text, &format!("[{table}"));
+        return Err(ConfigError { line, message: format!("{table} {fault}"), suggestion: None });
     }
     for (name, view) in &config.views {
         let mut seen = BTreeSet::new();

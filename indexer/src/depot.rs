@@ -65,18 +65,19 @@ impl Depot {
 impl Depot {
     /// Adds `bytes` to the store, durable when it returns; their blob and size.
     pub fn add_blob(&self, bytes: &[u8]) -> Result<(BlobId, u64), StoreError> {
-        self.add_blobs(&[bytes])?;
-        Ok((BlobId::of(bytes), bytes.len() as u64))
+        Ok(self.add_blobs(&[bytes])?[0])
     }
 
-    /// Adds all of these to the store, durable when it returns.
-    pub fn add_blobs(&self, all: &[&[u8]]) -> Result<(), StoreError> {
-        let mut new: Vec<(BlobId, &[u8])> = all.iter().map(|bytes| (BlobId::of(bytes), *bytes)).collect();
+    /// Adds all of these to the store, durable when it returns; the blob and the size of each.
+    pub fn add_blobs(&self, all: &[&[u8]]) -> Result<Vec<(BlobId, u64)>, StoreError> {
+        let added: Vec<(BlobId, u64)> =
+            all.iter().map(|bytes| (BlobId::of(bytes), bytes.len() as u64)).collect();
+        let mut new: Vec<(BlobId, &[u8])> = added.iter().map(|(id, _)| *id).zip(all.iter().copied()).collect();
         new.sort_unstable_by_key(|(id, _)| *id);
         new.dedup_by_key(|(id, _)| *id);
         new.retain(|(id, bytes)| !self.store.has_blob(*id, bytes.len() as u64));
         if new.is_empty() {
-            return Ok(());
+            return Ok(added);
         }
         let lease = Lease::take(&self.store)?;
         let mut publisher = Publisher::new(&self.store, Box::new(|_| Ok(())))?;
@@ -86,7 +87,8 @@ impl Depot {
             written.map_err(|source| StoreError::Io { verb: "write", path: path.clone(), source })?;
             publisher.add(Ready { id, size_bytes: bytes.len() as u64, tag: (), file: Some(path) })?;
         }
-        publisher.finish()
+        publisher.finish()?;
+        Ok(added)
     }
 }
 

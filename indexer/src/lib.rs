@@ -9,10 +9,12 @@
 //! - [`repository`]: a repository inside a tree, and the list of its packages.
 //! - [`filelist`], [`metalink`]: what mirrors and their clients read.
 //! - [`hooks`]: programs that are run about promotions.
-//! - [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
+//! - [`productmd`]: what installers and release tools read of composes; no files, no store.
+//! - [`compose`], [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
 
 pub mod catalogue;
 pub mod checksum;
+pub mod compose;
 pub mod config;
 pub mod createrepo;
 pub mod depot;

@@ -31,10 +31,12 @@ mod harvest;
 mod partial;
 mod plan;
 mod repository;
+mod small;
 mod tree;
 mod verify;
 
-pub use harvest::{Gathered, Harvest, harvest};
+pub use harvest::{Gathered, Harvest, Survey, harvest, survey};
+pub use small::{small_files, split};
 
 use address::Address;
 use fetch::FetchError;
@@ -48,6 +50,8 @@ pub struct Options {
     pub weak_checksums: bool,
     /// With keys: accept metadata without a signature, but no package without one.
     pub unsigned_metadata: bool,
+    /// With keys: accept packages without a signature; the metadata's checksums vouch for them.
+    pub unsigned_packages: bool,
     /// The most bytes that a metadata file may have, as it is and uncompressed.
     pub metadata_cap_bytes: u64,
     /// The most bytes that a package may have.
@@ -60,10 +64,23 @@ impl Default for Options {
             fetch: fetch::Options::default(),
             weak_checksums: false,
             unsigned_metadata: false,
+            unsigned_packages: false,
             metadata_cap_bytes: 4 << 30,
             package_cap_bytes: 32 << 30,
         }
     }
+}
+
+/// What stays of an older tree at the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Nothing: the tree becomes what the upstream has.
+    #[default]
+    Nothing,
+    /// What is neither a package nor repodata.
+    Others,
+    /// The same, and packages that the upstream no longer lists.
+    Packages,
 }
 
 /// What is to be synced where.
@@ -76,6 +93,8 @@ pub struct Request {
     /// Where much the same may stand when the target does not exist: what an earlier sync of the same
     /// repository made.
     pub like: Option<RefPath>,
+    /// What stays of what stands at the target.
+    pub keep: Keep,
     /// The keys that must have signed the metadata and every package; `None` demands no signatures.
     pub keys: Option<Keyring>,
     /// Why, in the user's words.
@@ -257,7 +276,7 @@ impl From<StoreError> for SyncError {
 }
 
 /// An error with all its causes, on one line.
-fn reason(error: &dyn Error) -> String {
+pub(crate) fn reason(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -339,11 +358,18 @@ fn item_at(depot: &Depot, current: Option<&Current>, path: &TreePath) -> Result<
 
 /// What a request demands of a repository, as it is recorded.
 fn policy(request: &Request) -> String {
-    let Options { weak_checksums, unsigned_metadata, .. } = request.options;
-    let Some(keys) = &request.keys else { return format!("1 weak={weak_checksums} keys=") };
+    let Options { weak_checksums, unsigned_metadata, unsigned_packages, .. } = request.options;
+    let keep = match request.keep {
+        Keep::Nothing => "",
+        Keep::Others => " keep=others",
+        Keep::Packages => " keep=packages",
+    };
+    let Some(keys) = &request.keys else { return format!("1 weak={weak_checksums} keys={keep}") };
     let mut names: Vec<String> = keys.fingerprints().map(|key| key.to_string()).collect();
     names.sort_unstable();
-    format!("1 weak={weak_checksums} unsigned={unsigned_metadata} keys={}", names.join(","))
+    let packages = if unsigned_packages { " packages=unsigned" } else { "" };
+    let names = names.join(",");
+    format!("1 weak={weak_checksums} unsigned={unsigned_metadata} keys={names}{packages}{keep}")
 }
 
 /// Builds the tree and moves the ref to it, unless it is there already.
@@ -357,7 +383,7 @@ fn commit(
     let mut built = None;
     let update = depot.catalogue.update_ref(&depot.store, &request.target.name, signer, |current| {
         let old = item_at(depot, current, &request.target.path)?;
-        let (tree, nodes) = gathered.tree(depot, old.as_ref())?;
+        let (tree, nodes) = gathered.tree(depot, request.keep, old.as_ref())?;
         let placed = place(&depot.catalogue, current, &request.target.path, &tree, nodes, signer.now)?;
         built = Some(tree);
         let Some((root, nodes)) = placed else { return Ok::<_, SyncError>(None) };

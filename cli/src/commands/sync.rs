@@ -10,7 +10,7 @@ use std::time::Duration;
 use cfs_indexer::openpgp::Keyring;
 use cfs_indexer::revision::RefPath;
 use cfs_indexer::sync::address::Address;
-use cfs_indexer::sync::{Options, Phase, Progress, Report, Request, SyncError, fetch, sync};
+use cfs_indexer::sync::{Keep, Options, Phase, Progress, Report, Request, SyncError, fetch, sync};
 use serde_json::json;
 
 use crate::context::Context;
@@ -150,11 +150,20 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         },
         weak_checksums: args.allow_weak_checksums,
         unsigned_metadata: args.allow_unsigned_metadata,
+        unsigned_packages: false,
         metadata_cap_bytes: args.metadata_cap.0,
         package_cap_bytes: args.package_cap.0,
     };
     let (target, message) = (args.target.clone(), args.message.clone());
-    Ok(Request { address, target, like: None, keys: keyring(&args.gpgkey)?, message, options })
+    Ok(Request {
+        address,
+        target,
+        like: None,
+        keep: Keep::Nothing,
+        keys: keyring(&args.gpgkey)?,
+        message,
+        options,
+    })
 }
 
 /// The keys of all files; `None` when none were named.

@@ -60,6 +60,7 @@ impl Loading {
         for key in config.views.values_mut().flat_map(|view| &mut view.keys) {
             *key = dir.join(&*key);
         }
+        config.locate_release_files(dir);
         let includes = std::mem::take(&mut config.include.0);
         self.merge(path, &text, config)?;
         self.open.push(whole);
@@ -98,7 +99,7 @@ impl Loading {
 
     /// Adds what a file says to what the files before it say.
     fn merge(&mut self, path: &Path, text: &str, config: Config) -> Result<(), LoadError> {
-        let Config { include: _, store, views, promotions, hooks } = config;
+        let Config { include: _, store, views, promotions, releases, sigs, hooks } = config;
         if store.is_some() {
             self.say(path, text, "store")?;
             self.config.store = store;
@@ -110,6 +111,16 @@ impl Loading {
         for (name, promotion) in promotions {
             self.say(path, text, &format!("[promotion.{name}"))?;
             self.config.promotions.insert(name, promotion);
+        }
+        for (name, release) in releases {
+            self.say(path, text, &format!("[release.{name}"))?;
+            self.config.releases.insert(name, release);
+        }
+        for (group, of_group) in sigs {
+            for (name, sig) in of_group {
+                self.say(path, text, &format!("[sig.{group}.{name}"))?;
+                self.config.sigs.entry(group.clone()).or_default().insert(name, sig);
+            }
         }
         for (name, hook) in hooks {
             self.say(path, text, &format!("[hook.{name}"))?;

@@ -93,7 +93,7 @@ impl ReleaseType {
 }
 
 /// The end of an id, by which composes of one release are ordered: date, type, respin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Moment {
     /// The day, such as `20251124`.
     pub date: u32,

@@ -122,7 +122,7 @@ impl<'a> Gathering<'a> {
     }
 
     /// Looks for a file in the catalogue. A checksum that can be forged finds nothing.
-    fn find_known(&mut self, wanted: &Wanted) -> Result<bool, SyncError> {
+    pub(super) fn find_known(&mut self, wanted: &Wanted) -> Result<bool, SyncError> {
         if !wanted.checksum.algorithm().is_strong() {
             return Ok(false);
         }

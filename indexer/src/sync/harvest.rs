@@ -4,6 +4,7 @@
 //! repository that fails keeps no other from being gathered, and what was gathered of it stays in the store;
 //! one that is gathered has every file that its metadata names, with the declared size and checksum.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use cfs_fs::digest::BlobId;
@@ -15,7 +16,7 @@ use cfs_fs::tree::{Item, Kind, NodeMap};
 use super::fetch::Fetcher;
 use super::gather::{Gathering, Piece};
 use super::repository::{self, Found, Repository};
-use super::{OnProgress, Phase, Progress, Request, SyncError, tree, verify};
+use super::{Keep, OnProgress, Phase, Progress, Request, SyncError, tree, verify};
 use crate::catalogue::{CatalogueError, Upstream};
 use crate::depot::Depot;
 use crate::openpgp::Fingerprint;
@@ -57,10 +58,14 @@ enum Made {
 
 impl Gathered {
     /// The repository's tree, to stand where `old` stands now, with the nodes that may be new.
-    pub fn tree(&self, depot: &Depot, old: Option<&Item>) -> Result<(Item, NodeMap), SyncError> {
-        match &self.made {
-            Made::Same { tree, .. } => Ok((tree.clone(), NodeMap::new())),
-            Made::New { items, .. } => tree::build(depot, old, items),
+    pub fn tree(&self, depot: &Depot, keep: Keep, old: Option<&Item>) -> Result<(Item, NodeMap), SyncError> {
+        match (&self.made, old) {
+            (Made::Same { tree, .. }, _) => Ok((tree.clone(), NodeMap::new())),
+            (Made::New { items, .. }, Some(before)) if keep != Keep::Nothing => {
+                let items = tree::with_kept(depot, before, keep, items)?;
+                tree::build(depot, old, &items)
+            }
+            (Made::New { items, .. }, _) => tree::build(depot, old, items),
         }
     }
 
@@ -122,15 +127,7 @@ pub fn harvest(
     let mut found = find_all(depot, &fetcher, requests, now, progress)?;
     let mut gathering = Gathering::new(depot, &fetcher);
 
-    gathering.gather(Phase::Metadata, &pieces(&found, |repository| &repository.metadata), progress)?;
-    fail_where(&mut found, |repository| gathering.check(repository.request, repository.metadata.iter()));
-    for found in &mut found {
-        if let Ok(Found::New(repository)) = found
-            && let Err(error) = repository.list_packages(&gathering)
-        {
-            *found = Err(error);
-        }
-    }
+    list_all(&mut found, &mut gathering, progress)?;
     gathering.gather(Phase::Packages, &pieces(&found, |repository| &repository.packages), progress)?;
     fail_where(&mut found, |repository| gathering.check(repository.request, repository.packages.iter()));
 
@@ -144,6 +141,70 @@ pub fn harvest(
         fetched_files: gathering.fetched_files,
         fetched_bytes: gathering.fetched_bytes,
     })
+}
+
+/// What a harvest would have to download for one repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// Packages that it has; `None` when nothing has changed.
+    pub packages: Option<u64>,
+    /// Packages that are nowhere in the store, each counted with the first repository that has it.
+    pub missing_files: u64,
+    /// Their bytes.
+    pub missing_bytes: u64,
+}
+
+/// Looks what a harvest of all `requests` would download. Metadata that the store lacks is downloaded, since it
+/// must be read; nothing else changes.
+pub fn survey(
+    depot: &Depot,
+    requests: &[Request],
+    now: i64,
+    progress: &mut OnProgress<'_>,
+) -> Result<Vec<Result<Survey, SyncError>>, SyncError> {
+    let Some(first) = requests.first() else { return Ok(Vec::new()) };
+    let fetcher = Fetcher::new(first.options.fetch.clone()).map_err(SyncError::Start)?;
+    let mut found = find_all(depot, &fetcher, requests, now, progress)?;
+    let mut gathering = Gathering::new(depot, &fetcher);
+    list_all(&mut found, &mut gathering, progress)?;
+    let mut seen = HashSet::new();
+    let mut surveys = Vec::with_capacity(found.len());
+    for found in found {
+        surveys.push(match found {
+            Err(error) => Err(error),
+            Ok(Found::Same { .. }) => Ok(Survey::default()),
+            Ok(Found::New(repository)) => {
+                let mut survey = Survey { packages: Some(0), ..Survey::default() };
+                for wanted in &repository.packages {
+                    survey.packages = survey.packages.map(|count| count + 1);
+                    if seen.insert(wanted.checksum) && !gathering.find_known(wanted)? {
+                        survey.missing_files += 1;
+                        survey.missing_bytes += wanted.size_bytes.unwrap_or(0);
+                    }
+                }
+                Ok(survey)
+            }
+        });
+    }
+    Ok(surveys)
+}
+
+/// Gathers the metadata of all repositories and reads which packages they have.
+fn list_all(
+    found: &mut [Result<Found<'_>, SyncError>],
+    gathering: &mut Gathering<'_>,
+    progress: &mut OnProgress<'_>,
+) -> Result<(), SyncError> {
+    gathering.gather(Phase::Metadata, &pieces(found, |repository| &repository.metadata), progress)?;
+    fail_where(found, |repository| gathering.check(repository.request, repository.metadata.iter()));
+    for found in found {
+        if let Ok(Found::New(repository)) = found
+            && let Err(error) = repository.list_packages(gathering)
+        {
+            *found = Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// Asks all upstreams what they have, several at once.

@@ -3,15 +3,41 @@
 //! A new directory is as old as the newest thing in it. One whose direct children came, went or changed is at
 //! least a second newer than before, so that every client notices; any other keeps its time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use cfs_fs::digest::NodeId;
 use cfs_fs::edit;
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Entry, Item, Kind, NodeError, Stage, read_dir, resolve};
+use cfs_fs::walk::walk;
 
-use super::SyncError;
+use super::{Keep, SyncError};
 use crate::depot::Depot;
+
+/// `items`, and what is to stay of the tree `old`, unless they have something else at its path.
+pub(super) fn with_kept(
+    depot: &Depot,
+    old: &Item,
+    keep: Keep,
+    items: &[(TreePath, Item)],
+) -> Result<Vec<(TreePath, Item)>, SyncError> {
+    let Kind::Dir(dir) = old.kind else { return Ok(items.to_vec()) };
+    let taken: HashSet<&str> = items.iter().map(|(path, _)| path.as_str()).collect();
+    let mut all = items.to_vec();
+    walk(&depot.catalogue, dir, "", &mut |path, item| {
+        let is_package = Path::new(path).extension().is_some_and(|extension| extension == "rpm");
+        let stays = !matches!(item.kind, Kind::Dir(_))
+            && !path.starts_with("repodata/")
+            && (keep == Keep::Packages || !is_package)
+            && !taken.contains(path);
+        if stays && let Ok(path) = TreePath::new(path) {
+            all.push((path, item.clone()));
+        }
+        Ok::<_, NodeError>(())
+    })?;
+    Ok(all)
+}
 
 /// Builds the tree of `items`; returns its top with the nodes that may be new.
 pub(super) fn build(

@@ -32,7 +32,8 @@ pub(super) fn packages(
 ) -> Result<Vec<Result<(), SyncError>>, SyncError> {
     let mut unchecked = Vec::new();
     for (number, repository) in repositories.iter().enumerate() {
-        let Some(keys) = &repository.request.keys else { continue };
+        let keys = repository.request.keys.as_ref();
+        let Some(keys) = keys.filter(|_| !repository.request.options.unsigned_packages) else { continue };
         let trusted = repository.old.as_ref().filter(|_| repository.old_is_checked);
         for wanted in &repository.packages {
             if !is_trusted(gathering, trusted, wanted)? {

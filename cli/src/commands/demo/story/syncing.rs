@@ -53,6 +53,7 @@ impl Story<'_> {
     fn sync_one(&self, address: &Address, name: &RefName, path: &TreePath) -> Result<Report, CommandError> {
         let request = sync::Request {
             like: None,
+            keep: sync::Keep::Nothing,
             address: address.clone(),
             target: RefPath { name: name.clone(), path: path.clone() },
             keys: None,

@@ -1,0 +1,38 @@
+//! `cfs compose`
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::report::CommandError;
+
+mod gather;
+mod list;
+mod sig;
+mod sync;
+
+/// Make composes: all repositories of a release in one snapshot.
+///
+/// Releases are described in the configuration. A compose is a ref such as compose/9/Rocky-9.7-20251124.0;
+/// compose/9/latest-Rocky-9 names the newest one that is whole.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Sync(sync::Args),
+    Sig(sig::Args),
+    List(list::Args),
+}
+
+/// Runs one of the verbs.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    match &args.command {
+        Verb::Sync(args) => sync::run(args, context),
+        Verb::Sig(args) => sig::run(args, context),
+        Verb::List(args) => list::run(args, context),
+    }
+}

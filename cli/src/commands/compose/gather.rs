@@ -1,0 +1,376 @@
+//! What gathering a release and gathering a group's part of one have in common.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use cfs_fs::name::TreePath;
+use cfs_indexer::compose::{
+    ComposeError, Options, Planned, Recipe, RecipeError, Report, Run, Selection, plan, sync,
+};
+use cfs_indexer::openpgp::Keyring;
+use cfs_indexer::sync::address::Address;
+use cfs_indexer::sync::{self, Phase, Progress, SyncError, fetch};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::interrupt;
+use crate::output::{count, size};
+use crate::report::{CommandError, Kind};
+
+/// What to gather and how.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Flags {
+    /// Make a new compose.
+    #[arg(long, conflicts_with = "resume")]
+    full_run: bool,
+
+    /// Go on with the newest full run that did not end.
+    #[arg(long)]
+    resume: bool,
+
+    /// These repositories only.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    repo: Vec<String>,
+
+    /// These architectures only.
+    #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+    arch: Vec<String>,
+
+    /// No debug packages.
+    #[arg(long)]
+    ignore_debug: bool,
+
+    /// No source packages.
+    #[arg(long)]
+    ignore_source: bool,
+
+    /// Ask for packages in directories of their first letters.
+    #[arg(long)]
+    hashed: bool,
+
+    /// Remove packages that the upstream no longer lists; without it they stay in an update.
+    #[arg(long)]
+    clean_old_packages: bool,
+
+    /// Write .treeinfo, .discinfo and media.repo anew.
+    #[arg(long)]
+    refresh_treeinfo: bool,
+
+    /// Get the extra files anew.
+    #[arg(long)]
+    refresh_extra_files: bool,
+
+    /// Accept packages that are not signed.
+    #[arg(long)]
+    disable_gpg_check: bool,
+
+    /// Accept metadata that is not signed.
+    #[arg(long)]
+    disable_repo_gpg_check: bool,
+
+    /// Accept checksums and signatures that rest on MD5 or SHA-1, which can be forged.
+    #[arg(long)]
+    allow_weak_checksums: bool,
+
+    /// Downloads at once.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    jobs: u8,
+
+    /// How often a file is tried in all.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    attempts: u8,
+
+    /// Why.
+    #[arg(short, long, default_value = "")]
+    message: String,
+
+    /// Print what would be downloaded, and change nothing that anybody reads.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Flags {
+    /// What of the release is wanted.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            repositories: self.repo.clone(),
+            arches: self.arch.clone(),
+            ignore_debug: self.ignore_debug,
+            ignore_source: self.ignore_source,
+            hashed: self.hashed,
+        }
+    }
+
+    fn run(&self) -> Run {
+        match (self.full_run, self.resume) {
+            (true, _) => Run::Full,
+            (_, true) => Run::Resume,
+            _ => Run::Update,
+        }
+    }
+
+    fn fetch(&self) -> fetch::Options {
+        fetch::Options {
+            jobs: usize::from(self.jobs.max(1)),
+            attempts: u32::from(self.attempts.max(1)),
+            ..fetch::Options::default()
+        }
+    }
+}
+
+/// The error for what the configuration does not know.
+pub fn unknown(error: &RecipeError, context: &Context<'_>) -> CommandError {
+    let (path, _) = &context.settings.configuration;
+    CommandError::usage(format!("{}: {error}", path.display()))
+}
+
+/// Gathers, and prints what came of it.
+pub fn run(recipe: &Recipe, flags: &Flags, context: &Context<'_>) -> Result<(), CommandError> {
+    let options = options(recipe, flags)?;
+    let depot = context.depot()?;
+    let interrupted = interrupt::flag()?;
+    let bar = context.output.progress("compose");
+    let mut on_progress = |progress: &Progress| {
+        show(&bar, progress);
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    if flags.dry_run {
+        let planned = plan(&depot, recipe, &options, &context.signer(), &mut on_progress);
+        bar.finish_and_clear();
+        return print_plan(&planned.map_err(|error| failed(error, recipe))?, context);
+    }
+    let done = sync(&depot, recipe, &options, &context.signer(), &mut on_progress);
+    bar.finish_and_clear();
+    print(&done.map_err(|error| failed(error, recipe))?, flags, context)
+}
+
+fn options(recipe: &Recipe, flags: &Flags) -> Result<Options, CommandError> {
+    let fetch = flags.fetch();
+    let refresh = flags.full_run || flags.resume || flags.refresh_extra_files;
+    let extra_files = recipe.upstream.extra_files.as_ref().filter(|_| refresh);
+    let extra_files = extra_files.map(|files| extra(files, &fetch)).transpose()?;
+    let both = flags.disable_gpg_check && (flags.disable_repo_gpg_check || !recipe.upstream.repo_gpg_check);
+    let keys = if both { None } else { keyring(&recipe.upstream.gpg_keys.0, &fetch)? };
+    Ok(Options {
+        run: flags.run(),
+        clean_old_packages: flags.clean_old_packages,
+        refresh_treeinfo: flags.refresh_treeinfo,
+        extra_files,
+        keys,
+        sync: sync::Options {
+            fetch,
+            weak_checksums: flags.allow_weak_checksums,
+            unsigned_metadata: flags.disable_repo_gpg_check || !recipe.upstream.repo_gpg_check,
+            unsigned_packages: flags.disable_gpg_check,
+            ..sync::Options::default()
+        },
+        message: flags.message.clone(),
+    })
+}
+
+/// The keys of all files; `None` when none are configured.
+fn keyring(places: &[String], options: &fetch::Options) -> Result<Option<Keyring>, CommandError> {
+    let mut all: Option<Keyring> = None;
+    for place in places {
+        let bytes = if place.contains("://") {
+            let split = sync::split(place).map_err(CommandError::usage)?;
+            let mut files = sync::small_files(options, &[split]).map_err(|failure| unavailable(&failure))?;
+            files.pop().unwrap_or_default()
+        } else {
+            fs::read(place).map_err(|error| CommandError::io("read", place.as_ref(), error))?
+        };
+        let keys =
+            Keyring::parse(&bytes).map_err(|error| CommandError::usage(format!("{place}: {error}")))?;
+        all = Some(match all {
+            None => keys,
+            Some(all) => all.and(keys),
+        });
+    }
+    Ok(all)
+}
+
+fn extra(
+    files: &cfs_indexer::config::ExtraFiles,
+    options: &fetch::Options,
+) -> Result<Vec<(String, Vec<u8>)>, CommandError> {
+    let address: Address = files.url.parse().map_err(|error| CommandError::usage(format!("{error}")))?;
+    let mut places = Vec::new();
+    for file in &files.files {
+        let path = TreePath::new(file.as_str()).map_err(|error| CommandError::usage(error.to_string()))?;
+        places.push((address.clone(), path));
+    }
+    let contents = sync::small_files(options, &places).map_err(|failure| unavailable(&failure))?;
+    let name = |path: &TreePath| path.components().next_back().unwrap_or_default().to_owned();
+    Ok(places.iter().map(|(_, path)| name(path)).zip(contents).collect())
+}
+
+fn unavailable(failure: &sync::Failure) -> CommandError {
+    CommandError::new(Kind::Failed, format!("{}: {}", failure.url, failure.reason))
+}
+
+fn show(bar: &indicatif::ProgressBar, progress: &Progress) {
+    let what = match progress.phase {
+        Phase::Waiting => "waits for another sync of the same repositories",
+        Phase::Metadata => "metadata",
+        Phase::Hashing => "hashes",
+        Phase::Packages => "packages",
+        Phase::Signatures => "signatures",
+    };
+    bar.set_length(progress.bytes);
+    bar.set_position(progress.bytes_done);
+    bar.set_message(format!("{what} {}/{}", progress.files_done, progress.files));
+}
+
+fn print_plan(planned: &Planned, context: &Context<'_>) -> Result<(), CommandError> {
+    let mut failures = Vec::new();
+    let (mut files, mut bytes) = (0, 0);
+    for (tree, survey) in &planned.trees {
+        match survey {
+            Err(error) => failures.push(format!("{}: {}", tree.path, chain(error))),
+            Ok(survey) => {
+                files += survey.missing_files;
+                bytes += survey.missing_bytes;
+                let text = match survey.packages {
+                    None => format!("{}: nothing has changed", tree.path),
+                    Some(packages) => format!(
+                        "{}: {} packages, {} to be downloaded, {}",
+                        tree.path,
+                        count(packages),
+                        count(survey.missing_files),
+                        size(survey.missing_bytes)
+                    ),
+                };
+                let value = json!({
+                    "tree": tree.path.to_string(),
+                    "packages": survey.packages,
+                    "missing_files": survey.missing_files,
+                    "missing_bytes": survey.missing_bytes,
+                });
+                context.output.result(text, &value)?;
+            }
+        }
+    }
+    let compose = planned.compose.as_ref().map_or("a new compose".to_owned(), ToString::to_string);
+    let text = format!("{compose}: {} files to be downloaded, {}", count(files), size(bytes));
+    let compose = planned.compose.as_ref().map(ToString::to_string);
+    let value =
+        json!({ "compose": compose, "missing_files": files, "missing_bytes": bytes, "failures": failures });
+    context.output.result(text, &value)?;
+    whole(failures, "some of it cannot be had")
+}
+
+fn print(report: &Report, flags: &Flags, context: &Context<'_>) -> Result<(), CommandError> {
+    let mut failures = Vec::new();
+    let mut trees: Vec<Value> = Vec::new();
+    for one in &report.trees {
+        let name = one.tree.path.to_string();
+        match &one.outcome {
+            Ok(outcome) => {
+                let packages = outcome.packages.map(|number| format!("{} packages, ", count(number)));
+                let (packages, same) = match packages {
+                    Some(packages) => (packages, ""),
+                    None => (String::new(), "; upstream has not changed"),
+                };
+                let (files, bytes) = (count(outcome.files), size(outcome.bytes));
+                if !context.output.is_json() {
+                    context.output.line(format_args!("{name}: {packages}{files} files, {bytes}{same}"))?;
+                }
+                trees.push(json!({
+                    "tree": name,
+                    "ok": true,
+                    "packages": outcome.packages,
+                    "files": outcome.files,
+                    "bytes": outcome.bytes,
+                }));
+            }
+            Err(error) => {
+                failures.push(format!("{name}: {}", chain(error)));
+                let details = match error {
+                    SyncError::Failed { failures, .. } => failures
+                        .iter()
+                        .map(|failure| format!("{}: {}", failure.url, failure.reason))
+                        .collect(),
+                    _ => Vec::new(),
+                };
+                failures.extend(details.iter().map(|detail| format!("  {detail}")));
+                trees.push(json!({ "tree": name, "ok": false, "error": chain(error), "failures": details }));
+            }
+        }
+    }
+    let update = report.update.as_ref();
+    let text = format!(
+        "{}: {} files downloaded, {}; {}{}",
+        report.compose,
+        count(report.fetched_files),
+        size(report.fetched_bytes),
+        update.map_or("nothing changed".to_owned(), |update| format!("generation {}", update.generation)),
+        report.latest.as_ref().map(|latest| format!("; {latest} names it now")).unwrap_or_default(),
+    );
+    let value = json!({
+        "compose": report.compose.to_string(),
+        "whole": report.is_whole(),
+        "trees": trees,
+        "fetched_files": report.fetched_files,
+        "fetched_bytes": report.fetched_bytes,
+        "snapshot": update.map(|update| update.id.to_string()),
+        "generation": update.map(|update| update.generation),
+        "latest": report.latest.as_ref().map(ToString::to_string),
+    });
+    context.output.result(text, &value)?;
+    let what = if flags.run() == Run::Update {
+        format!("{}: stays as it was, since some of it cannot be had", report.compose)
+    } else {
+        format!("{}: is not whole", report.compose)
+    };
+    whole(failures, &what)
+}
+
+/// An error that lists what failed, if anything did.
+fn whole(failures: Vec<String>, what: &str) -> Result<(), CommandError> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let error = CommandError { details: failures, ..CommandError::new(Kind::Failed, what) };
+    Err(error.hint(
+        "what was downloaded is kept; --resume goes on with a full run, the same command with an update",
+    ))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+pub fn failed(error: ComposeError, recipe: &Recipe) -> CommandError {
+    let hint = match &error {
+        ComposeError::NoLatest { .. } => "--full-run makes one",
+        ComposeError::NothingUnfinished { .. } => "--full-run makes a new compose",
+        ComposeError::Sealed { .. } => "--full-run makes a new one",
+        ComposeError::Sync(SyncError::Stopped { .. }) => {
+            "what was downloaded is kept; --resume goes on with a full run, the same command with an update"
+        }
+        _ => "",
+    };
+    match error {
+        ComposeError::Catalogue(error) => error.into(),
+        ComposeError::Edit(error) => error.into(),
+        error => {
+            let text = match &error {
+                ComposeError::Sync(error) => format!("{}: {}", recipe.latest, chain(error)),
+                error => chain(error),
+            };
+            let error = CommandError::new(Kind::Failed, text);
+            if hint.is_empty() { error } else { error.hint(hint) }
+        }
+    }
+}

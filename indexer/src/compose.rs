@@ -1,0 +1,78 @@
+//! `compose`: a whole release, gathered from its upstream repositories into one snapshot.
+//!
+//! A compose is a ref such as `compose/9/Rocky-9.7-20251124.0`; `compose/9/latest-Rocky-9` is a symbolic ref to
+//! the newest one that is whole. Always true: a compose becomes the latest only when every one of its trees is
+//! there; a sync that failed or was killed stays marked as unfinished, so that no gate lets it pass; a compose
+//! that is finished never changes.
+
+mod documents;
+mod recipe;
+mod series;
+mod sync;
+
+pub use recipe::{Recipe, RecipeError, Selection, Tree, TreeKind};
+pub use series::{Made, made};
+pub use sync::{Options, Outcome, Planned, Report, Run, TreeReport, plan, sync};
+
+use cfs_fs::edit::EditError;
+use cfs_fs::store::StoreError;
+use cfs_fs::tree::NodeError;
+
+use crate::catalogue::CatalogueError;
+use crate::depot::Depot;
+use crate::refname::RefName;
+use crate::sync::SyncError;
+
+/// Why a compose was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// There is nothing to bring up to date.
+    #[error("{latest}: there is no compose yet")]
+    NoLatest {
+        /// The symbolic ref to the latest.
+        latest: RefName,
+    },
+    /// There is nothing to go on with.
+    #[error("{latest}: no full run is unfinished")]
+    NothingUnfinished {
+        /// The symbolic ref to the latest.
+        latest: RefName,
+    },
+    /// The compose never changes again.
+    #[error("{name}: is {status} and never changes")]
+    Sealed {
+        /// The compose.
+        name: RefName,
+        /// Its status.
+        status: crate::productmd::status::Status,
+    },
+    /// A file from outside cannot be had.
+    #[error("{url}: cannot be had: {reason}")]
+    ExtraFile {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Gathering failed as a whole.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// A tree cannot be put at its path.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
+
+impl From<NodeError> for ComposeError {
+    fn from(error: NodeError) -> Self {
+        Self::Catalogue(error.into())
+    }
+}
+
+impl From<StoreError> for ComposeError {
+    fn from(error: StoreError) -> Self {
+        Self::Catalogue(error.into())
+    }
+}

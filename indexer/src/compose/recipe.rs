@@ -1,0 +1,294 @@
+//! What a compose consists of: from a release's configuration and what the user selects. Pure.
+//!
+//! The layout is that of empanadas and of Pungi: `compose/REPO/ARCH/os`, `compose/REPO/ARCH/debug/tree`,
+//! `compose/REPO/source/tree`; that of a special interest group is `compose/MAJOR/GROUP/ARCH/REPO`,
+//! `…/ARCH/REPO-debug` and `…/source/REPO`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use cfs_fs::name::TreePath;
+
+use crate::config::{Config, Release, Sig, Upstream};
+use crate::refname::RefName;
+use crate::sync::address::Address;
+
+/// Where a compose's trees come from and where they go.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The release.
+    pub release: Release,
+    /// The short name that its composes are called by.
+    pub short: String,
+    /// Where they stand.
+    pub refs: RefName,
+    /// The symbolic ref to the latest.
+    pub latest: RefName,
+    /// The group, for a compose of one.
+    pub group: Option<String>,
+    /// Where its repositories are.
+    pub upstream: Upstream,
+    /// All its trees.
+    pub all_trees: Vec<Tree>,
+    /// The trees that were selected.
+    pub trees: Vec<Tree>,
+    /// Where its metadata stands.
+    pub metadata: TreePath,
+    /// Directories that it has besides.
+    pub directories: Vec<TreePath>,
+}
+
+/// A repository of one architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// The repository's name in the compose.
+    pub repository: String,
+    /// The architecture; `src` for sources.
+    pub arch: String,
+    /// What is in it.
+    pub kind: TreeKind,
+    /// Where it comes from.
+    pub address: Address,
+    /// Where it goes in the compose.
+    pub path: TreePath,
+    /// Where a full run keeps it as it was first.
+    pub kickstart: Option<TreePath>,
+}
+
+/// What is in a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TreeKind {
+    /// Packages to be installed.
+    Os,
+    /// Packages for debuggers.
+    Debug,
+    /// Source packages.
+    Source,
+}
+
+impl fmt::Display for TreeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Os => "os",
+            Self::Debug => "debug",
+            Self::Source => "source",
+        })
+    }
+}
+
+/// What the user wants of a release.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// These repositories only.
+    pub repositories: Vec<String>,
+    /// These architectures only.
+    pub arches: Vec<String>,
+    /// No debug packages.
+    pub ignore_debug: bool,
+    /// No source packages.
+    pub ignore_source: bool,
+    /// Packages in directories of their first letters.
+    pub hashed: bool,
+}
+
+/// Why there is no recipe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecipeError {
+    /// The configuration knows no such thing.
+    #[error("no {kind} is called {name:?}; there {} {}", if known.len() == 1 { "is" } else { "are" },
+        if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
+    Unknown {
+        /// `release`, `group`, `repository` or `architecture`.
+        kind: &'static str,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A repository's address or name cannot be used.
+    #[error("repository {repository}: {reason}")]
+    Unusable {
+        /// The repository.
+        repository: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Recipe {
+    /// The recipe of the release `profile`.
+    pub fn of_release(config: &Config, profile: &str, selection: &Selection) -> Result<Self, RecipeError> {
+        let release = find_release(config, profile)?.clone();
+        let refs = refs_of(&release)?;
+        let latest = refname(&format!("{refs}/latest-{}-{profile}", release.short))?;
+        let mut recipe = Self {
+            short: release.short.clone(),
+            upstream: release.upstream.clone(),
+            refs,
+            latest,
+            group: None,
+            all_trees: Vec::new(),
+            trees: Vec::new(),
+            metadata: path("compose/metadata")?,
+            directories: Vec::new(),
+            release,
+        };
+        recipe.plant(&recipe.release.arches.clone(), selection)?;
+        Ok(recipe)
+    }
+
+    /// The recipe of what the group `group` adds to the release `profile`.
+    pub fn of_sig(
+        config: &Config,
+        profile: &str,
+        group: &str,
+        selection: &Selection,
+    ) -> Result<Self, RecipeError> {
+        let release = find_release(config, profile)?.clone();
+        let of_release = config.sigs.get(group).and_then(|releases| releases.get(profile));
+        let sig: &Sig = of_release.ok_or_else(|| RecipeError::Unknown {
+            kind: "group",
+            name: group.to_owned(),
+            known: config
+                .sigs
+                .iter()
+                .filter(|(_, releases)| releases.contains_key(profile))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        })?;
+        let refs = refs_of(&release)?;
+        let short = format!("SIG-{group}");
+        let latest = refname(&format!("{refs}/latest-{short}-{profile}"))?;
+        let base = format!("compose/{}/{group}", release.major());
+        let directories = sig.directories.iter().map(|name| path(&format!("{base}/{name}")));
+        let directories = directories.collect::<Result<_, _>>()?;
+        let arches = if sig.arches.is_empty() { release.arches.clone() } else { sig.arches.clone() };
+        let mut recipe = Self {
+            short,
+            upstream: sig.upstream.clone(),
+            refs,
+            latest,
+            group: Some(group.to_owned()),
+            all_trees: Vec::new(),
+            trees: Vec::new(),
+            metadata: path(&format!("{base}/metadata"))?,
+            directories,
+            release,
+        };
+        recipe.plant(&arches, selection)?;
+        Ok(recipe)
+    }
+
+    /// Lays out all trees, and picks the selected ones.
+    fn plant(&mut self, arches: &[String], selection: &Selection) -> Result<(), RecipeError> {
+        let names: Vec<String> = self.upstream.names().into_iter().cloned().collect();
+        for name in &names {
+            let own = self.upstream.repository.get(name).cloned().unwrap_or_default();
+            let mut of_repository = if own.arches.is_empty() { arches.to_vec() } else { own.arches };
+            if self.release.multilib.contains(name) && of_repository.iter().any(|arch| arch == "x86_64") {
+                of_repository.push("i686".to_owned());
+            }
+            for arch in &of_repository {
+                self.add(name, arch, TreeKind::Os, selection.hashed)?;
+                if own.debug.unwrap_or(self.upstream.debug) {
+                    self.add(name, arch, TreeKind::Debug, selection.hashed)?;
+                }
+            }
+            if own.sources.unwrap_or(self.upstream.sources) {
+                self.add(name, "src", TreeKind::Source, selection.hashed)?;
+            }
+        }
+        let composed = |name: &String| self.release.renames.get(name).unwrap_or(name).clone();
+        let wanted: BTreeSet<String> = selection.repositories.iter().map(composed).collect();
+        let known: BTreeSet<String> = self.all_trees.iter().map(|tree| tree.repository.clone()).collect();
+        check_known("repository", &wanted, known)?;
+        let arches: BTreeSet<String> = selection.arches.iter().cloned().collect();
+        let known: BTreeSet<String> = self.all_trees.iter().map(|tree| tree.arch.clone()).collect();
+        check_known("architecture", &arches, known)?;
+        let is_selected = |tree: &&Tree| {
+            (wanted.is_empty() || wanted.contains(&tree.repository))
+                && (arches.is_empty() || arches.contains(&tree.arch) || tree.kind == TreeKind::Source)
+                && !(selection.ignore_debug && tree.kind == TreeKind::Debug)
+                && !(selection.ignore_source && tree.kind == TreeKind::Source)
+        };
+        self.trees = self.all_trees.iter().filter(is_selected).cloned().collect();
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, arch: &str, kind: TreeKind, hashed: bool) -> Result<(), RecipeError> {
+        let composed = self.release.renames.get(name).map_or(name, String::as_str);
+        let unusable = |reason: String| RecipeError::Unusable { repository: name.to_owned(), reason };
+        let own = self.upstream.repository.get(name);
+        let url = own.and_then(|own| own.url.as_ref()).unwrap_or(&self.upstream.url);
+        let debug_url = own.and_then(|own| own.debug_url.as_ref()).or(self.upstream.debug_url.as_ref());
+        let source_url = own.and_then(|own| own.source_url.as_ref()).or(self.upstream.source_url.as_ref());
+        let text = match kind {
+            TreeKind::Os => url.clone(),
+            TreeKind::Debug => debug_url.cloned().unwrap_or_else(|| format!("{url}-debug")),
+            TreeKind::Source => source_url.unwrap_or(url).clone(),
+        };
+        let text = text
+            .replace("$hashed", if hashed { "hashed-" } else { "" })
+            .replace("$basearch", arch)
+            .replace("$repo", name)
+            .replace("$version", &self.release.version)
+            .replace("$major", self.release.major());
+        let address: Address = text.parse().map_err(|error| unusable(format!("{error}")))?;
+        let place = match (&self.group, kind) {
+            (None, TreeKind::Os) => format!("compose/{composed}/{arch}/os"),
+            (None, TreeKind::Debug) => format!("compose/{composed}/{arch}/debug/tree"),
+            (None, TreeKind::Source) => format!("compose/{composed}/source/tree"),
+            (Some(group), kind) => {
+                let base = format!("compose/{}/{group}", self.release.major());
+                match kind {
+                    TreeKind::Os => format!("{base}/{arch}/{composed}"),
+                    TreeKind::Debug => format!("{base}/{arch}/{composed}-debug"),
+                    TreeKind::Source => format!("{base}/source/{composed}"),
+                }
+            }
+        };
+        let keeps = self.group.is_none() && kind == TreeKind::Os && self.release.kickstart;
+        let kickstart = keeps.then(|| path(&format!("compose/{composed}/{arch}/kickstart"))).transpose()?;
+        let (repository, arch) = (composed.to_owned(), arch.to_owned());
+        self.all_trees.push(Tree { repository, arch, kind, address, path: path(&place)?, kickstart });
+        Ok(())
+    }
+}
+
+fn check_known(
+    kind: &'static str,
+    wanted: &BTreeSet<String>,
+    known: BTreeSet<String>,
+) -> Result<(), RecipeError> {
+    match wanted.difference(&known).next() {
+        None => Ok(()),
+        Some(name) => {
+            Err(RecipeError::Unknown { kind, name: name.clone(), known: known.into_iter().collect() })
+        }
+    }
+}
+
+fn find_release<'a>(config: &'a Config, profile: &str) -> Result<&'a Release, RecipeError> {
+    config.releases.get(profile).ok_or_else(|| RecipeError::Unknown {
+        kind: "release",
+        name: profile.to_owned(),
+        known: config.releases.keys().cloned().collect(),
+    })
+}
+
+fn refs_of(release: &Release) -> Result<RefName, RecipeError> {
+    release.refs.clone().map_or_else(|| refname(&format!("compose/{}", release.major())), Ok)
+}
+
+fn refname(text: &str) -> Result<RefName, RecipeError> {
+    text.parse()
+        .map_err(|error| RecipeError::Unusable { repository: text.to_owned(), reason: format!("{error}") })
+}
+
+fn path(text: &str) -> Result<TreePath, RecipeError> {
+    TreePath::new(text)
+        .map_err(|error| RecipeError::Unusable { repository: text.to_owned(), reason: format!("{error}") })
+}
+
+#[cfg(test)]
+mod tests;

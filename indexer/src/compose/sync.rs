@@ -1,0 +1,384 @@
+//! Gathering a compose, whole or in part.
+//!
+//! A full run makes a new compose; otherwise the latest one is brought up to date. In a full run what could be
+//! had is committed even when something failed, for whoever goes on with it; an update is committed as a whole
+//! or not at all, since the latest compose is read by others.
+
+use std::collections::BTreeMap;
+
+use cfs_fs::edit::graft;
+use cfs_fs::name::TreePath;
+use cfs_fs::tree::{Item, Kind, Nodes, Stage, Sums, resolve};
+
+use super::documents::Blobs;
+use super::recipe::{Recipe, Tree};
+use super::{ComposeError, Depot, documents, series};
+use crate::catalogue::{Current, Draft, RefUpdate, Signer};
+use crate::openpgp::Keyring;
+use crate::refname::RefName;
+use crate::revision::RefPath;
+use crate::sync::{self, Gathered, Keep, Request, Survey, SyncError};
+
+/// How a compose is gathered.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Which compose.
+    pub run: Run,
+    /// Packages that an upstream no longer lists go.
+    pub clean_old_packages: bool,
+    /// Write the files that say what trees are anew.
+    pub refresh_treeinfo: bool,
+    /// Files from outside that the compose has besides: name and content. `None` for what there is.
+    pub extra_files: Option<Vec<(String, Vec<u8>)>>,
+    /// The keys that must have signed metadata and packages.
+    pub keys: Option<Keyring>,
+    /// How repositories are gathered.
+    pub sync: sync::Options,
+    /// Why, in the user's words.
+    pub message: String,
+}
+
+/// Which compose is gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Run {
+    /// The latest one is brought up to date.
+    #[default]
+    Update,
+    /// A new one.
+    Full,
+    /// The newest full run that did not end goes on.
+    Resume,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Report {
+    /// The compose.
+    pub compose: RefName,
+    /// Each tree that was asked for.
+    pub trees: Vec<TreeReport>,
+    /// Files that were downloaded.
+    pub fetched_files: u64,
+    /// Bytes that were received for them.
+    pub fetched_bytes: u64,
+    /// The ref's move; `None` when nothing changed.
+    pub update: Option<RefUpdate>,
+    /// The symbolic ref that names the compose now.
+    pub latest: Option<RefName>,
+}
+
+impl Report {
+    /// Whether every tree is there.
+    pub fn is_whole(&self) -> bool {
+        self.trees.iter().all(|tree| tree.outcome.is_ok())
+    }
+}
+
+/// What came of one tree.
+#[derive(Debug)]
+pub struct TreeReport {
+    /// Which.
+    pub tree: Tree,
+    /// What came of it.
+    pub outcome: Result<Outcome, SyncError>,
+}
+
+/// A tree that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Packages that its upstream has; not counted when nothing had changed.
+    pub packages: Option<u64>,
+    /// All its files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What a run would do.
+#[derive(Debug)]
+pub struct Planned {
+    /// The compose that would be brought up to date; `None` for a new one.
+    pub compose: Option<RefName>,
+    /// Each tree, with what would be downloaded for it.
+    pub trees: Vec<(Tree, Result<Survey, SyncError>)>,
+}
+
+/// Looks what [`sync`] would do. Nothing that anybody reads changes.
+pub fn plan(
+    depot: &Depot,
+    recipe: &Recipe,
+    options: &Options,
+    signer: &Signer,
+    progress: &mut sync::OnProgress<'_>,
+) -> Result<Planned, ComposeError> {
+    let like = series::latest(depot, recipe)?;
+    let compose = match options.run {
+        Run::Update => Some(find_latest(depot, recipe)?),
+        Run::Resume => Some(series::unfinished(depot, recipe)?),
+        Run::Full => None,
+    };
+    // A new one is asked about as if it stood where nothing is.
+    let place = compose.clone().unwrap_or_else(|| recipe.beside("planned"));
+    let requests = requests(recipe, options, &place, like.as_ref().filter(|like| **like != place));
+    let surveys = sync::survey(depot, &requests, signer.now, progress)?;
+    Ok(Planned { compose, trees: recipe.trees.iter().cloned().zip(surveys).collect() })
+}
+
+/// Gathers the selected trees of `recipe`. Fails as a whole, with the compose marked as unfinished, when the store
+/// fails or `progress` stops it; what was downloaded is kept.
+pub fn sync(
+    depot: &Depot,
+    recipe: &Recipe,
+    options: &Options,
+    signer: &Signer,
+    progress: &mut sync::OnProgress<'_>,
+) -> Result<Report, ComposeError> {
+    let like = series::latest(depot, recipe)?;
+    let name = match options.run {
+        Run::Update => find_latest(depot, recipe)?,
+        Run::Resume => series::unfinished(depot, recipe)?,
+        Run::Full => series::begin(depot, recipe, signer)?,
+    };
+    let requests = requests(recipe, options, &name, like.as_ref().filter(|like| **like != name));
+    let harvest = sync::harvest(depot, &requests, signer.now, progress)?;
+    let whole = harvest.repositories.iter().all(Result::is_ok);
+    let mut trees: Vec<TreeReport> = Vec::with_capacity(recipe.trees.len());
+    let mut update = None;
+    let mut sums = Vec::new();
+    if whole || options.run != Run::Update {
+        let gathered: Vec<Option<&Gathered>> =
+            harvest.repositories.iter().map(|result| result.as_ref().ok()).collect();
+        (sums, update) = commit(depot, recipe, options, &name, &requests, &gathered, signer)?;
+    }
+    record(depot, &requests, &harvest.repositories, signer)?;
+    let mut sums = sums.into_iter();
+    for (tree, result) in recipe.trees.iter().zip(harvest.repositories) {
+        let sums = sums.next().flatten().unwrap_or_default();
+        let outcome = result.map(|gathered| Outcome {
+            packages: gathered.packages,
+            files: sums.files,
+            bytes: sums.bytes,
+        });
+        trees.push(TreeReport { tree: tree.clone(), outcome });
+    }
+    let latest = if whole { arrive(depot, recipe, options, &name, signer)? } else { None };
+    let (fetched_files, fetched_bytes) = (harvest.fetched_files, harvest.fetched_bytes);
+    Ok(Report { compose: name, trees, fetched_files, fetched_bytes, update, latest })
+}
+
+/// The compose that is to be brought up to date.
+fn find_latest(depot: &Depot, recipe: &Recipe) -> Result<RefName, ComposeError> {
+    let name = series::latest(depot, recipe)?;
+    let name = name.ok_or_else(|| ComposeError::NoLatest { latest: recipe.latest.clone() })?;
+    if let Some(current) = depot.catalogue.current(&name)?
+        && let Some(status) = series::status_of(depot, &current.snapshot.root_item())?
+        && status.is_sealed()
+    {
+        return Err(ComposeError::Sealed { name, status });
+    }
+    Ok(name)
+}
+
+fn requests(recipe: &Recipe, options: &Options, name: &RefName, like: Option<&RefName>) -> Vec<Request> {
+    let place = |name: &RefName, tree: &Tree| RefPath { name: name.clone(), path: tree.path.clone() };
+    let keep = match (options.run, options.clean_old_packages) {
+        (Run::Update, false) => Keep::Packages,
+        (Run::Update, true) => Keep::Others,
+        _ => Keep::Nothing,
+    };
+    let request = |tree: &Tree| Request {
+        address: tree.address.clone(),
+        target: place(name, tree),
+        like: like.map(|like| place(like, tree)),
+        keep,
+        keys: options.keys.clone(),
+        message: options.message.clone(),
+        options: options.sync.clone(),
+    };
+    recipe.trees.iter().map(request).collect()
+}
+
+/// Files that are to stand at paths of the compose.
+type Files = Vec<(TreePath, Item)>;
+
+/// Commits what was gathered; for each tree that was, its sums.
+fn commit(
+    depot: &Depot,
+    recipe: &Recipe,
+    options: &Options,
+    name: &RefName,
+    requests: &[Request],
+    gathered: &[Option<&Gathered>],
+    signer: &Signer,
+) -> Result<(Vec<Option<Sums>>, Option<RefUpdate>), ComposeError> {
+    let mut trees: Vec<Option<Item>> = Vec::new();
+    let documents =
+        if recipe.group.is_none() { documents::store(depot, recipe, signer.now)? } else { Vec::new() };
+    let update = depot.catalogue.update_ref(&depot.store, name, signer, |current| {
+        let (id, documents) = (recipe.id_of(name), documents.as_slice());
+        let compose = Compose { depot, recipe, options, id, documents, current, now: signer.now };
+        let (root, nodes) = compose.build(requests, gathered, &mut trees)?;
+        let changed = current.is_none_or(|current| current.snapshot.root_item() != root);
+        Ok::<_, ComposeError>(changed.then(|| Draft {
+            root,
+            nodes,
+            parents: Vec::new(),
+            access: None,
+            meta: BTreeMap::from([
+                ("compose.id".into(), recipe.id_of(name)),
+                ("compose.release".into(), recipe.release.version.clone()),
+            ]),
+            message: options.message.clone(),
+            reason: "compose sync".to_owned(),
+        }))
+    })?;
+    for ((request, gathered), tree) in requests.iter().zip(gathered).zip(&trees) {
+        if let (Some(gathered), Some(tree)) = (gathered, tree) {
+            gathered.record(depot, request, tree, signer.now)?;
+        }
+    }
+    let sums = |tree: &Option<Item>| match tree {
+        Some(Item { kind: Kind::Dir(dir), .. }) => Some(dir.sums),
+        _ => None,
+    };
+    Ok((trees.iter().map(sums).collect(), update))
+}
+
+/// A compose's tree being made.
+struct Compose<'a> {
+    depot: &'a Depot,
+    recipe: &'a Recipe,
+    options: &'a Options,
+    id: String,
+    /// For each tree: the files that say what it is, and those for its kickstart. A group's have none.
+    documents: &'a [[Blobs; 2]],
+    current: Option<&'a Current>,
+    now: i64,
+}
+
+impl Compose<'_> {
+    /// The new top directory with the nodes that may be new; `trees` becomes what each request came to.
+    fn build(
+        &self,
+        requests: &[Request],
+        gathered: &[Option<&Gathered>],
+        trees: &mut Vec<Option<Item>>,
+    ) -> Result<crate::depot::Placed, ComposeError> {
+        let mut stage = Stage::new(&self.depot.catalogue);
+        let mut root = match self.current {
+            Some(current) => current.snapshot.root_item(),
+            None => cfs_fs::edit::empty_dir(&mut stage, self.now),
+        };
+        trees.clear();
+        for (number, tree) in self.recipe.trees.iter().enumerate() {
+            let (request, gathered) = (&requests[number], gathered[number]);
+            let documents = self.documents.get(number);
+            let Some(gathered) = gathered else {
+                trees.push(None);
+                continue;
+            };
+            let old = resolve(&stage, &root, &tree.path)?;
+            let (mut item, nodes) = gathered.tree(self.depot, request.keep, old.as_ref())?;
+            stage.adopt(nodes);
+            let bare = item.clone();
+            if let Some([documents, _]) = documents {
+                item = self.with_documents(&mut stage, documents, &item)?;
+            }
+            root = graft(&mut stage, &root, &tree.path, item.clone(), self.now)?;
+            if let (Some(kickstart), Some([_, documents])) = (&tree.kickstart, documents)
+                && resolve(&stage, &root, kickstart)?.is_none()
+                && self.options.run != Run::Update
+            {
+                let first = self.with_documents(&mut stage, documents, &bare)?;
+                root = graft(&mut stage, &root, kickstart, first, self.now)?;
+            }
+            trees.push(Some(item));
+        }
+        for (path, item) in self.files(&stage, &root)? {
+            root = graft(&mut stage, &root, &path, item, self.now)?;
+        }
+        for directory in &self.recipe.directories {
+            if resolve(&stage, &root, directory)?.is_none() {
+                let empty = cfs_fs::edit::empty_dir(&mut stage, self.now);
+                root = graft(&mut stage, &root, directory, empty, self.now)?;
+            }
+        }
+        Ok((root, stage.into_new_nodes()))
+    }
+
+    /// A tree with the files that say what it is, unless it has them.
+    fn with_documents(
+        &self,
+        stage: &mut Stage<'_>,
+        documents: &Blobs,
+        item: &Item,
+    ) -> Result<Item, ComposeError> {
+        let refresh = self.options.refresh_treeinfo || self.options.run != Run::Update;
+        let mut item = item.clone();
+        for (name, (blob, size_bytes)) in documents::OF_TREE.iter().zip(*documents) {
+            let path = TreePath::new(*name).unwrap_or_default();
+            if refresh || resolve(stage, &item, &path)?.is_none() {
+                let kind = Kind::File { blob, size_bytes, executable: false };
+                item = graft(stage, &item, &path, Item { mtime: self.now, kind }, self.now)?;
+            }
+        }
+        Ok(item)
+    }
+
+    /// The compose's own files that it lacks or that are to be written anew.
+    fn files(&self, nodes: &dyn Nodes, root: &Item) -> Result<Files, ComposeError> {
+        let mut wanted = documents::of_compose(nodes, self.recipe, &self.id, root, self.now)?;
+        if self.options.run == Run::Update {
+            wanted.retain(|(name, _)| name == "composeinfo.json");
+        }
+        wanted.extend(self.options.extra_files.iter().flatten().cloned());
+        let contents: Vec<&[u8]> = wanted.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+        let blobs = self.depot.add_blobs(&contents)?;
+        let mut files = Files::new();
+        for ((name, _), (blob, size_bytes)) in wanted.iter().zip(blobs) {
+            let path = self.recipe.metadata.as_str();
+            let path = TreePath::new(format!("{path}/{name}"))
+                .map_err(|error| ComposeError::ExtraFile { url: name.clone(), reason: error.to_string() })?;
+            let kind = Kind::File { blob, size_bytes, executable: false };
+            // What did not change keeps its time.
+            if resolve(nodes, root, &path)?.is_none_or(|old| old.kind != kind) {
+                files.push((path, Item { mtime: self.now, kind }));
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Records which trees failed, and which did no longer.
+fn record(
+    depot: &Depot,
+    requests: &[Request],
+    results: &[Result<Gathered, SyncError>],
+    signer: &Signer,
+) -> Result<(), ComposeError> {
+    for (request, result) in requests.iter().zip(results) {
+        match result {
+            Ok(_) => depot.catalogue.forget_unfinished(&request.target)?,
+            Err(error) => {
+                depot.catalogue.record_unfinished(&request.target, signer.now, &sync::reason(error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A full run has ended well: its compose is whole and becomes the latest.
+fn arrive(
+    depot: &Depot,
+    recipe: &Recipe,
+    options: &Options,
+    name: &RefName,
+    signer: &Signer,
+) -> Result<Option<RefName>, ComposeError> {
+    if options.run == Run::Update {
+        return Ok(None);
+    }
+    depot.catalogue.forget_unfinished(&RefPath { name: name.clone(), path: TreePath::root() })?;
+    depot.catalogue.link(&recipe.latest, name, signer, "compose sync")?;
+    Ok(Some(recipe.latest.clone()))
+}
