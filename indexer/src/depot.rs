@@ -72,7 +72,8 @@ impl Depot {
     pub fn add_blobs(&self, all: &[&[u8]]) -> Result<Vec<(BlobId, u64)>, StoreError> {
         let added: Vec<(BlobId, u64)> =
             all.iter().map(|bytes| (BlobId::of(bytes), bytes.len() as u64)).collect();
-        let mut new: Vec<(BlobId, &[u8])> = added.iter().map(|(id, _)| *id).zip(all.iter().copied()).collect();
+        let mut new: Vec<(BlobId, &[u8])> =
+            added.iter().map(|(id, _)| *id).zip(all.iter().copied()).collect();
         new.sort_unstable_by_key(|(id, _)| *id);
         new.dedup_by_key(|(id, _)| *id);
         new.retain(|(id, bytes)| !self.store.has_blob(*id, bytes.len() as u64));

@@ -241,7 +241,8 @@ impl New {
     /// Puts what the store may lack into it.
     pub(super) fn store(&self, depot: &Depot) -> Result<(), CreaterepoError> {
         let bytes: Vec<&[u8]> = self.bytes.iter().map(Vec::as_slice).collect();
-        Ok(depot.add_blobs(&bytes)?)
+        depot.add_blobs(&bytes)?;
+        Ok(())
     }
 
     /// The directory; the one that stands there when nothing in it differs.
