@@ -680,9 +680,9 @@ impl<R: Roots, N: Nodes> View<R, N> {
                 let number = if is_ghost { identity::of_ghost(alike) } else { alike };
                 let permit = self.permit(rule, if *executable { 0o755 } else { 0o644 });
                 let file = File { blob: *blob, size_bytes: *size_bytes, mtime, permit, is_ghost };
+                dir.binding.links.iter().for_each(|slot| self.tallies.want(slot));
                 let links = || dir.binding.links.as_ref().map_or(1, |slot| slot.links(number));
                 let (inode, links) = self.inodes.enter_file(number, Shared::File(file), links);
-                dir.binding.links.iter().for_each(|slot| self.tallies.want(slot));
                 Found { inode, attributes: file_attributes(inode, &file, links), holds }
             }
             Kind::Symlink { target } => {

@@ -2,8 +2,9 @@
 //!
 //! Equal files of a snapshot have one inode number, so programs take them for hard links, and want to be told
 //! how many there are. Counting reads the whole tree once, so a thread of its own does it ([`View::count_links`]),
-//! and from one generation to the next it costs what differs. Until a snapshot is counted, its files have one
-//! link each, as far as anybody is told.
+//! and from one generation to the next it costs what differs. Whoever looks up a file first waits for the count,
+//! so that a client that asks about links is told; not for long, since a huge tree takes its time: until it is
+//! counted, its files have one link each, as far as anybody is told.
 //!
 //! Always true: a count is that of a whole snapshot or is not told; counting begins when a file of a snapshot is
 //! looked up, not before, and again when that count was dropped to make room.
@@ -26,6 +27,8 @@ use crate::walk::walk;
 /// What slots tell, and what the next count may begin with, take at most this much memory each, unless the
 /// newest takes more.
 const KEPT_BYTES: usize = 24 << 20;
+/// The longest that a lookup waits for a count.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// And no more than so many are kept of each.
 const KEPT_MAX: usize = 32;
 /// So many slots are looked through for those that nobody holds.
@@ -126,6 +129,8 @@ pub(super) struct Slot {
     snapshot: SnapshotId,
     counted: RwLock<Weak<Several>>,
     is_wished: AtomicBool,
+    /// Somebody waited for the count in vain.
+    is_waited_out: AtomicBool,
 }
 
 impl Slot {
@@ -145,6 +150,10 @@ impl Slot {
 pub(super) struct Tallies {
     state: Mutex<State>,
     wish: Condvar,
+    /// A count is there, or will not be.
+    done: Condvar,
+    /// Somebody counts.
+    is_served: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -167,24 +176,38 @@ impl Tallies {
         if state.slots.len() >= SLOTS_SWEPT {
             state.slots.retain(|_, slot| slot.strong_count() > 0);
         }
-        let slot = Arc::new(Slot { snapshot, counted: RwLock::default(), is_wished: AtomicBool::new(false) });
+        let slot = Arc::new(Slot {
+            snapshot,
+            counted: RwLock::default(),
+            is_wished: AtomicBool::new(false),
+            is_waited_out: AtomicBool::new(false),
+        });
         state.slots.insert(snapshot, Arc::downgrade(&slot));
         slot
     }
 
-    /// Wishes for the count of a slot, unless it is there or wished for.
+    /// Wishes for the count of a slot, unless it is there or wished for, and waits a while for it. The caller holds
+    /// no lock that whoever counts needs.
     pub(super) fn want(&self, slot: &Arc<Slot>) {
-        if slot.is_wished.load(Ordering::Relaxed) || slot.counted().is_some() {
+        if slot.counted().is_some() {
             return;
         }
         if !slot.is_wished.swap(true, Ordering::Relaxed) {
             self.lock().wanted.push_back(Arc::downgrade(slot));
             self.wish.notify_one();
         }
+        if self.is_served.load(Ordering::Relaxed) && !slot.is_waited_out.load(Ordering::Relaxed) {
+            let is_missing = |_: &mut State| slot.is_wished.load(Ordering::Relaxed);
+            let waited = self.done.wait_timeout_while(self.lock(), PATIENCE, is_missing);
+            if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+                slot.is_waited_out.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Waits for a wish, at most so long.
     pub(super) fn next(&self, patience: Duration) -> Option<(SnapshotId, Arc<Slot>)> {
+        self.is_served.store(true, Ordering::Relaxed);
         let mut state = self.lock();
         if state.wanted.is_empty() {
             let waited = self.wish.wait_timeout(state, patience);
@@ -225,8 +248,9 @@ impl Tallies {
             shorten(&mut state.bases, |tally| size_of_val(&*tally.numbers));
             state.told.push_back(Arc::clone(&several));
             shorten(&mut state.told, |several| size_of_val(&***several));
+            slot.is_wished.store(false, Ordering::Relaxed);
         }
-        slot.is_wished.store(false, Ordering::Relaxed);
+        self.done.notify_all();
         several.iter().for_each(|(number, count)| visit(*number, *count));
         Ok(())
     }
