@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 /// What names of sockets end in.
 const ENDING: &str = ".bell";
@@ -95,8 +96,9 @@ pub fn ring(run_dir: &Path, patience: Duration) -> io::Result<Vec<String>> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(ENDING)) else {
             continue;
         };
-        match short(&path, |short| UnixStream::connect(short)) {
-            Ok(stream) => waiting.push((name.to_owned(), stream)),
+        match short(&path, knock) {
+            Ok(stream) => waiting.push((name.to_owned(), Ok(stream))),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => waiting.push((name.to_owned(), Err(e))),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 // Its process is dead.
                 let _ = fs::remove_file(&path);
@@ -107,12 +109,25 @@ pub fn ring(run_dir: &Path, patience: Duration) -> io::Result<Vec<String>> {
         }
     }
     let deadline = Instant::now() + patience;
-    let told = |(name, stream): (String, UnixStream)| match answer(&stream, deadline) {
+    let told = |(name, stream): (String, io::Result<UnixStream>)| match stream
+        .and_then(|stream| answer(&stream, deadline))
+    {
         Ok(text) if text == SHOWN => None,
         Ok(text) => Some(format!("{name}: {text}")),
         Err(error) => Some(format!("{name}: no answer: {error}")),
     };
     Ok(waiting.into_iter().filter_map(told).collect())
+}
+
+/// Connects without waiting: a mount that hangs has a queue of callers, which may be full.
+fn knock(path: &Path) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &address)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// The line that comes before the deadline. A mount that ends without a word shows nothing wrong any more.
@@ -168,6 +183,12 @@ mod tests {
         assert_eq!(said, ["b: the catalogue is gone"]);
         assert!(!dir.join("dead.bell").exists());
         assert!(bells[0].wait(Duration::ZERO).is_empty());
+        let silent = ring(&dir, Duration::from_millis(20)).unwrap();
+        assert!(silent.len() == 3 && silent.iter().all(|line| line.contains("no answer")), "{silent:?}");
+        // One that never takes a call does not stop who rings.
+        let calls: Vec<UnixStream> =
+            std::iter::from_fn(|| short(&dir.join("a.bell"), knock).ok()).take(10_000).collect();
+        assert!(calls.len() < 10_000, "its queue is never full");
         let silent = ring(&dir, Duration::from_millis(20)).unwrap();
         assert!(silent.len() == 3 && silent.iter().all(|line| line.contains("no answer")), "{silent:?}");
         drop(bells);

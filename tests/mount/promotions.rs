@@ -310,3 +310,27 @@ pub(super) fn generations(sandbox: &Sandbox) {
         import(sandbox, &format!("g{generation}"), &format!("compose/g{generation}"), &files);
     }
 }
+
+#[test]
+fn a_mount_that_hangs_keeps_nobody_from_promoting() {
+    if !can_mount() {
+        return;
+    }
+    let sandbox = Sandbox::with_store();
+    for n in 0..3 {
+        import(&sandbox, &n.to_string(), &format!("compose/{n}"), &[("file", &format!("content {n}"))]);
+    }
+    sandbox.ok(["promote", "compose/0", "staging"]);
+    let (hangs, lives) = (mount(&sandbox, "hangs", &[]), mount(&sandbox, "lives", &[]));
+    rustix::process::kill_process(hangs.daemon(), rustix::process::Signal::STOP).unwrap();
+    for n in 1..3 {
+        let ran = sandbox.run(["promote", &format!("compose/{n}"), "staging"]);
+        assert!(ran.code == 0 && ran.stderr.contains("may still show the old snapshot"), "{ran:?}");
+        assert_eq!(fs::read_to_string(lives.path("views/staging/file")).unwrap(), format!("content {n}"));
+    }
+    rustix::process::kill_process(hangs.daemon(), rustix::process::Signal::CONT).unwrap();
+    // Those who rang have gone; it looks by itself.
+    while fs::read_to_string(hangs.path("views/staging/file")).unwrap() != "content 2" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use cfs_fs::digest::BlobId;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 const SCHEMA: &str = "
@@ -52,6 +53,8 @@ impl Checked {
         connection.busy_timeout(super::BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        // Who closes it last would bring the log home, and wait for the disk; who finds it grown does it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.execute_batch(SCHEMA)?;
         Ok(connection)
     }
