@@ -21,6 +21,7 @@ use crate::promote::gates::Wishes;
 use crate::repodata::compression::Format;
 use crate::repodata::document;
 use crate::repodata::repomd::{Record, Repomd, Tags};
+use crate::repository::read_ahead;
 use crate::revision::{RefPath, RevPath};
 
 /// A revision below this is a name and no time: Rocky's is the major version.
@@ -95,12 +96,15 @@ pub fn build(
 ) -> Result<Report, CreaterepoError> {
     let names = std::slice::from_ref(&request.target.name);
     let mut done = None;
-    let (_, mut updates) = flip::commit(depot, config, names, signer, |current: &[Option<Current>]| {
+    let (flip, mut updates) = flip::commit(depot, config, names, signer, |current: &[Option<Current>]| {
         let mut flip = Flip::begin(depot, config, names, current, signer);
         done = Some(prepare(depot, config, request, &mut flip, false, signer, progress)?);
         describe(&mut flip, request);
         Ok::<_, CreaterepoError>((flip, wishes()))
     })?;
+    for change in flip.changes.iter().filter(|_| !updates.is_empty()) {
+        read_ahead(depot, &depot.catalogue, Some(&change.old), &change.new);
+    }
     let mut report = done.ok_or_else(|| CreaterepoError::Stopped { place: request.source.clone() })?;
     report.update = updates.pop();
     report.changed = report.update.is_some();
