@@ -10,6 +10,7 @@ use crate::harness::{Sandbox, ran};
 mod building;
 mod clients;
 mod injecting;
+mod listing;
 mod records;
 
 /// A sandbox whose ref `repo` holds, below `os`, the packages ant, bee and cat in version 1.

@@ -25,6 +25,7 @@ mod log;
 mod ls;
 mod metalink;
 mod mount;
+mod packages;
 mod policy;
 mod promote;
 mod refs;
@@ -66,6 +67,7 @@ pub enum Command {
     Umount(umount::Args),
     Work(work::Args),
     Repodata(repodata::Args),
+    Packages(packages::Args),
     Serve(serve::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -99,6 +101,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Umount(args) => umount::run(&args, context),
         Command::Work(args) => work::run(&args, context),
         Command::Repodata(args) => repodata::run(&args, context),
+        Command::Packages(args) => packages::run(&args, context),
         Command::Serve(args) => serve::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),

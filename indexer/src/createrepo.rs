@@ -1,4 +1,5 @@
-//! `repodata build` and `repodata inject`: the metadata of a repository from what is known of its packages.
+//! `repodata build` and `repodata inject`: the metadata of a repository from what is known of its packages; and
+//! `packages`: what that is.
 //!
 //! Always true: a package is read once, its headers only where its digest is known, and never again; the same
 //! packages at the same paths with the same options give the same bytes, and what is as it should be moves no
@@ -22,12 +23,14 @@ mod build;
 mod documents;
 mod extra;
 mod inject;
+mod inventory;
 mod packages;
 mod place;
 
 pub use build::{Options, Request, build, plan};
 pub use extra::{Extra, KINDS};
 pub use inject::{Injection, inject, plan as plan_injection};
+pub use inventory::{Inventory, Member, inventory};
 pub use place::Signature;
 
 /// Why metadata is not made. The ref is as it was.

@@ -269,13 +269,20 @@ fn repomd(options: &Options, old: &Old, new: &New, time: Time) -> Repomd {
         repomd.revision = match same {
             // Nothing is new, so it is of the same time.
             Some(before) if !time.told => before.revision.clone(),
-            _ => Some(time.second.to_string()),
+            _ => before.and_then(name).or_else(|| Some(time.second.to_string())),
         };
     }
     repomd
 }
 
-/// The nodes that a plan or a flip reads.
+/// The revision of metadata when it is a small number, such as the major version of the release: a name that new
+/// metadata goes on to have.
+fn name(before: &Repomd) -> Option<String> {
+    let is_name = |text: &String| text.parse::<i64>().is_ok_and(|number| (0..TIME_MIN).contains(&number));
+    before.revision.clone().filter(is_name)
+}
+
+/// What stands at the target.
 pub(super) fn old_at(
     depot: &Depot,
     nodes: &impl Nodes,

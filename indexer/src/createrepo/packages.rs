@@ -14,6 +14,7 @@ use super::{Broken, CreaterepoError, OnProgress, Progress};
 use crate::catalogue::{CatalogueError, Fragments, Learnt};
 use crate::checksum::{Algorithm, Checksum, Hasher};
 use crate::depot::Depot;
+use crate::openpgp::package::claimed_signer;
 use crate::repodata::fragment::Fragment;
 use crate::repodata::href;
 use crate::revision::RevPath;
@@ -222,7 +223,8 @@ fn fragment(input: &mut impl Read) -> Result<Fragment, String> {
         return Err("the header is not the one whose digest the package gives".to_owned());
     }
     let package = Package::of(&headers).map_err(|error| error.to_string())?;
-    Fragment::of(&package).map_err(|error| error.to_string())
+    let fragment = Fragment::of(&package).map_err(|error| error.to_string())?;
+    Ok(Fragment { signer: claimed_signer(&headers).unwrap_or_default(), ..fragment })
 }
 
 /// A file that is hashed while it is read.

@@ -118,6 +118,27 @@ impl Keyring {
     }
 }
 
+/// The id of the key that is said to have signed a package, in lower-case hexadecimal digits; `None` where nobody
+/// says so. Nothing is checked.
+pub fn claimed_signer(headers: &Headers) -> Option<String> {
+    let signatures = &headers.signature;
+    let mut found = header_signatures(signatures).unwrap_or_default();
+    if found.is_empty() {
+        let whole = WHOLE_SIGNATURES.iter().filter_map(|tag| signatures.binary(*tag).ok()?);
+        found = whole.flat_map(|bytes| parse(bytes).unwrap_or_default()).collect();
+    }
+    found.iter().find_map(|signature| {
+        let of_id = signature.issuer_key_id().first().map(|id| id.to_string());
+        // The id of a key is the end of its fingerprint, or, from the sixth format of keys on, its beginning.
+        let of_fingerprint = || {
+            let fingerprint = signature.issuer_fingerprint().first()?.to_string();
+            let at = if fingerprint.len() > 40 { 0 } else { fingerprint.len().checked_sub(16)? };
+            fingerprint.get(at..at + 16).map(str::to_owned)
+        };
+        of_id.or_else(of_fingerprint).map(|id| id.to_ascii_lowercase())
+    })
+}
+
 fn empty<'a>() -> Box<dyn Read + 'a> {
     Box::new(io::empty())
 }

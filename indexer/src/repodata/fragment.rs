@@ -47,6 +47,9 @@ pub struct Fragment {
     pub nevra: Nevra,
     /// The file name of the source package; empty for a source package.
     pub source_rpm: String,
+    /// The id of the key that is said to have signed the package, in lower-case hexadecimal digits; empty where
+    /// nobody has. Whoever makes a fragment knows it, or leaves it empty.
+    pub signer: String,
     build_time: u64,
     installed_bytes: u64,
     archive_bytes: u64,

@@ -46,7 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "ALGORITHM", value_enum, default_value_t = Checksum::Sha256)]
     checksum: Checksum,
 
-    /// The revision of the metadata, such as the major version of the release [default: its time].
+    /// The revision of the metadata, such as the major version of the release [default: its time, or the version
+    /// that it was before].
     #[arg(long, value_name = "TEXT")]
     revision: Option<String>,
 

@@ -13,7 +13,7 @@ const PLAIN_BYTES_MAX: usize = 512 << 20;
 
 impl Fragment {
     /// Changes when the bytes mean something else, or when fragments of the same package become other ones.
-    pub const FORMAT: u8 = 1;
+    pub const FORMAT: u8 = 2;
 
     /// The fragment as it is kept.
     pub fn encode(&self) -> Vec<u8> {
@@ -28,6 +28,7 @@ impl Fragment {
             release,
             arch,
             &self.source_rpm,
+            &self.signer,
             &self.head,
             &self.about,
             &self.format,
@@ -62,6 +63,7 @@ impl Fragment {
         let fragment = Self {
             nevra: Nevra { name, epoch, version, release, arch },
             source_rpm: parts.text()?,
+            signer: parts.text()?,
             build_time,
             installed_bytes,
             archive_bytes,
