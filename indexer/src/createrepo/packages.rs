@@ -223,8 +223,9 @@ fn fragment(input: &mut impl Read) -> Result<Fragment, String> {
         return Err("the header is not the one whose digest the package gives".to_owned());
     }
     let package = Package::of(&headers).map_err(|error| error.to_string())?;
-    let fragment = Fragment::of(&package).map_err(|error| error.to_string())?;
-    Ok(Fragment { signer: claimed_signer(&headers).unwrap_or_default(), ..fragment })
+    let mut fragment = Fragment::of(&package).map_err(|error| error.to_string())?;
+    fragment.signer = claimed_signer(&headers).unwrap_or_default();
+    Ok(fragment)
 }
 
 /// A file that is hashed while it is read.
