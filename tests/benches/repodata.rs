@@ -132,7 +132,9 @@ fn package(dir: &Path, number: usize, version: &str) {
     let name = format!("package{number:05}");
     let summary = format!("The package number {number} of a large repository");
     let mut builder = rpm::PackageBuilder::new(&name, version, "MIT", "x86_64", &summary);
-    let config = rpm::BuildConfig::v4().source_date(1_700_000_000).reserved_space(None);
+    let compression = rpm::CompressionWithLevel::Zstd(1);
+    let config =
+        rpm::BuildConfig::v4().source_date(1_700_000_000).reserved_space(None).compression(compression);
     builder.using_config(config).release("1").build_host("bench.example");
     builder.description(format!("It is there to be listed with its files.\n{summary}; nobody reads this."));
     for file in 0..FILES {

@@ -128,7 +128,7 @@ pub fn claimed_signer(headers: &Headers) -> Option<String> {
         found = whole.flat_map(|bytes| parse(bytes).unwrap_or_default()).collect();
     }
     found.iter().find_map(|signature| {
-        let of_id = signature.issuer_key_id().first().map(|id| id.to_string());
+        let of_id = signature.issuer_key_id().first().map(ToString::to_string);
         // The id of a key is the end of its fingerprint, or, from the sixth format of keys on, its beginning.
         let of_fingerprint = || {
             let fingerprint = signature.issuer_fingerprint().first()?.to_string();
