@@ -18,7 +18,7 @@ use crate::checksum::{Algorithm, Checksum};
 use crate::depot::Depot;
 use crate::repodata::compression::Format;
 use crate::repodata::document::{Document, Finished, Kind};
-use crate::repodata::fragment::{Fragment, Place};
+use crate::repodata::fragment::{Decoder, Fragment, Place};
 
 /// Changes when the same fragments become other documents.
 const VERSION: &str = "cfs documents 1";
@@ -143,11 +143,12 @@ fn write(packages: &Packages, format: Format, algorithm: Algorithm) -> Result<Ve
 /// Hands the fragments of all packages to those who write.
 fn read(packages: &Packages, writers: &[SyncSender<Arc<Batch>>]) -> Result<(), CreaterepoError> {
     let numbers: Vec<i64> = packages.entries.iter().map(|entry| entry.number).collect();
+    let mut decoder = Decoder::default();
     let (mut batch, mut batch_bytes): (Batch, usize) = ((0, Vec::with_capacity(BATCH)), 0);
     packages.fragments.visit::<CreaterepoError>(&numbers, &mut |at, bytes| {
         let path = || packages.entries[at].found.path.clone();
         let damaged = || CatalogueError::Damaged { what: format!("cache.db: the fragment of {}", path()) };
-        batch.1.push(Fragment::decode(bytes).ok_or_else(damaged)?);
+        batch.1.push(decoder.decode(bytes).ok_or_else(damaged)?);
         batch_bytes += bytes.len();
         if batch.1.len() >= BATCH || batch_bytes >= BATCH_BYTES {
             let full = Arc::new(std::mem::replace(&mut batch, (at + 1, Vec::with_capacity(BATCH))));

@@ -8,7 +8,7 @@ use super::{Broken, CreaterepoError, OnProgress};
 use crate::catalogue::CatalogueError;
 use crate::checksum::{Algorithm, Checksum};
 use crate::depot::Depot;
-use crate::repodata::fragment::Fragment;
+use crate::repodata::fragment::{Decoder, Fragment};
 use crate::revision::RevPath;
 use crate::rpm::Nevra;
 
@@ -55,12 +55,13 @@ pub fn inventory(
     let all = packages::list(&depot.catalogue, dir)?;
     let known = packages::learn(depot, place, all, algorithm, progress)?;
     let numbers: Vec<i64> = known.entries.iter().map(|entry| entry.number).collect();
+    let mut decoder = Decoder::default();
     let mut members = Vec::with_capacity(numbers.len());
     known.fragments.visit::<CreaterepoError>(&numbers, &mut |at, bytes| {
         let Entry { found, checksum, .. } = &known.entries[at];
         let damaged =
             || CatalogueError::Damaged { what: format!("cache.db: the fragment of {}", found.path) };
-        let Fragment { nevra, source_rpm, signer, .. } = Fragment::decode(bytes).ok_or_else(damaged)?;
+        let Fragment { nevra, source_rpm, signer, .. } = decoder.decode(bytes).ok_or_else(damaged)?;
         members.push(Member {
             path: found.path.clone(),
             blob: found.blob,

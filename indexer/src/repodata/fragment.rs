@@ -14,6 +14,7 @@ mod dependencies;
 mod encoding;
 mod escape;
 
+pub use encoding::Decoder;
 pub(super) use escape::{attribute, content};
 
 /// Bytes of what one package may bring to one document.

@@ -1,6 +1,6 @@
 //! Fragments as they are kept.
 //!
-//! Always true: what [`Fragment::encode`] wrote, [`Fragment::decode`] gives back; anything else, such as what an
+//! Always true: what [`Fragment::encode`] wrote, a [`Decoder`] gives back; anything else, such as what an
 //! older cfs wrote, is `None`.
 
 use super::Fragment;
@@ -45,22 +45,37 @@ impl Fragment {
         bytes.extend(zstd::bulk::compress(&plain, LEVEL).unwrap_or_default());
         bytes
     }
+}
 
+/// Reads what was kept; one for many fragments, since its beginning takes longer than a fragment.
+#[derive(Default)]
+pub struct Decoder(Option<zstd::bulk::Decompressor<'static>>);
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").finish_non_exhaustive()
+    }
+}
+
+impl Decoder {
     /// A fragment as it was kept.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(&mut self, bytes: &[u8]) -> Option<Fragment> {
         let (format, rest) = bytes.split_first()?;
         let (length, rest) = rest.split_first_chunk::<8>()?;
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-        if *format != Self::FORMAT || length > PLAIN_BYTES_MAX {
+        if *format != Fragment::FORMAT || length > PLAIN_BYTES_MAX {
             return None;
         }
-        let plain = zstd::bulk::decompress(rest, length).ok().filter(|plain| plain.len() == length)?;
+        if self.0.is_none() {
+            self.0 = zstd::bulk::Decompressor::new().ok();
+        }
+        let plain = self.0.as_mut()?.decompress(rest, length).ok().filter(|plain| plain.len() == length)?;
         let mut parts = Parts(&plain);
         let epoch = u32::try_from(parts.number()?).ok()?;
         let (build_time, installed_bytes, archive_bytes) =
             (parts.number()?, parts.number()?, parts.number()?);
         let (name, version, release, arch) = (parts.text()?, parts.text()?, parts.text()?, parts.text()?);
-        let fragment = Self {
+        let fragment = Fragment {
             nevra: Nevra { name, epoch, version, release, arch },
             source_rpm: parts.text()?,
             signer: parts.text()?,

@@ -96,9 +96,9 @@ fn a_record_holds_what_package_and_place_say() {
 fn what_is_kept_comes_back_and_nothing_else_does() {
     let fragment = Fragment::of(&package()).unwrap();
     let bytes = fragment.encode();
-    assert_eq!(Fragment::decode(&bytes), Some(fragment));
-    assert!((0..bytes.len()).all(|cut| Fragment::decode(&bytes[..cut]).is_none()));
-    assert_eq!(Fragment::decode(&[&[9], &bytes[1..]].concat()), None);
+    assert_eq!(Decoder::default().decode(&bytes), Some(fragment));
+    assert!((0..bytes.len()).all(|cut| Decoder::default().decode(&bytes[..cut]).is_none()));
+    assert_eq!(Decoder::default().decode(&[&[9], &bytes[1..]].concat()), None);
 }
 
 #[test]
