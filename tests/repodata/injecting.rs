@@ -83,3 +83,35 @@ fn metadata_that_changes_is_signed_anew_or_loses_its_signature() {
     assert!(done.code == 0 && done.stderr.contains("was dropped"), "{done:?}");
     sandbox.fails(3, ["cat", "repo:os/repodata/repomd.xml.asc"]);
 }
+
+/// A view with file lists and a hook that is told of its moves.
+const PUBLISHED: &str = r#"
+[[view.repo.lists]]
+directory = "os"
+name = "zoo"
+
+[hook.tell]
+when = "post-promote"
+command = ["sh", "-c", "cat >> told; echo >> told"]
+views = ["repo"]
+"#;
+
+#[test]
+fn file_lists_follow_new_metadata_and_hooks_hear_of_it() {
+    let sandbox = with_packages(PUBLISHED);
+    sandbox.ok(["repodata", "build", "repo:os"]);
+    let list = sandbox.ok(["cat", "repo:os/fullfiletimelist-zoo"]);
+    let name =
+        sandbox.json(["repodata", "build", "repo:os"])[0]["files"][0]["path"].as_str().unwrap().to_owned();
+    assert!(list.contains(&name) && list.contains("repodata/repomd.xml"), "{name}: {list}");
+    sandbox.write("errata.xml", ERRATA);
+    sandbox.ok(["repodata", "inject", "repo:os", "errata.xml", "--type=updateinfo"]);
+    assert!(sandbox.ok(["cat", "repo:os/fullfiletimelist-zoo"]).contains("-updateinfo.xml.gz"));
+    let told = fs::read_to_string(sandbox.path("told")).unwrap();
+    let reasons: Vec<String> = told
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|move_| move_["reason"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(reasons, ["repodata build repo:os", "repodata inject updateinfo into repo:os"]);
+}
