@@ -18,10 +18,12 @@ use cfs_fs::tree::{Dir, Item, Kind, NodeError, Nodes, lookup, resolve};
 use cfs_fs::walk::walk;
 
 use crate::catalogue::{CatalogueError, Checked};
+use crate::checksum::Checksum;
 use crate::depot::Depot;
 use crate::repodata::primary::{Package, Packages};
 use crate::repodata::repomd::{self, Repomd};
 use crate::repodata::{RepodataError, compression};
+use crate::rpm::Nevra;
 use crate::spread::spread;
 
 /// Where a repository's list of metadata files is.
@@ -261,16 +263,36 @@ fn extract(depot: &Depot, primary: &Primary) -> Result<Result<List, RepodataErro
         let mut text = String::with_capacity(packages.len() * 160);
         for package in packages {
             let Package { name, arch, epoch, version, release, checksum, size_bytes, location, .. } = package;
-            let [name, arch, version, release] = [name, arch, version, release].map(|word| plain_word(&word));
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{location}\t{checksum}\t{size_bytes}\t{name}\t{epoch}\t{version}\t{release}\t{arch}"
-            );
+            let nevra = Nevra { name, epoch, version, release, arch };
+            write_line(&mut text, location.as_str(), &checksum, size_bytes, &nevra);
         }
         Ok(List(text))
     };
     Ok(read())
+}
+
+fn write_line(text: &mut String, location: &str, checksum: &Checksum, size_bytes: u64, nevra: &Nevra) {
+    let Nevra { name, epoch, version, release, arch } = nevra;
+    // As primary metadata gives them: elements without white space around them.
+    let [name, arch] = [name, arch].map(|word| plain_word(word.trim()));
+    let [version, release] = [version, release].map(|word| plain_word(word));
+    // Writing to a string cannot fail.
+    let _ =
+        writeln!(text, "{location}\t{checksum}\t{size_bytes}\t{name}\t{epoch}\t{version}\t{release}\t{arch}");
+}
+
+/// A package of metadata that was just made: location, checksum, size, and what identifies it.
+pub(crate) type Listed<'a> = (&'a str, &'a Checksum, u64, &'a Nevra);
+
+/// Keeps the list of the packages that the primary metadata `primary` was made of, which is what extracting it would
+/// give.
+pub(crate) fn keep_list(memory: &Checked, primary: BlobId, mut packages: Vec<Listed<'_>>) {
+    packages.sort_unstable_by_key(|(location, ..)| *location);
+    let mut text = String::with_capacity(packages.len() * 160);
+    for (location, checksum, size_bytes, nevra) in packages {
+        write_line(&mut text, location, checksum, size_bytes, nevra);
+    }
+    memory.keep_extracts(&[(primary, text.as_bytes())]);
 }
 
 /// A field without what separates fields and lines.

@@ -1,10 +1,12 @@
 //! When metadata is made anew, and what becomes of what was there.
 
 use std::fs;
+use std::process::Command;
 
 use super::{checkout, metadata, plain, repomd, with_packages};
 use crate::harness::packages::package;
 use crate::harness::repo::put;
+use crate::harness::{installed, ran};
 
 const COMPS: &str = "<?xml version=\"1.0\"?>\n<comps><group><id>zoo</id><name>Zoo</name></group></comps>\n";
 const MODULES: &str = "---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  module: zoo\n...\n";
@@ -149,4 +151,23 @@ fn what_cannot_be_published_is_said_and_left_out_only_on_demand() {
     assert!(error.contains("repo:nowhere: there is no such directory"), "{error}");
     let error = sandbox.fails(2, ["repodata", "build", "repo:os", "--comps=in/os/Packages/zebra.rpm"]);
     assert!(error.contains("is no group metadata"), "{error}");
+}
+
+#[test]
+fn the_list_of_packages_that_is_kept_is_the_one_that_metadata_gives() {
+    if !installed("sqlite3") {
+        return;
+    }
+    let sandbox = with_packages("");
+    build(&sandbox, &[]);
+    let cache = sandbox.store().join("cache.db");
+    let sqlite = |sql: &str| ran(Command::new("sqlite3").arg(&cache).arg(sql)).stdout;
+    let lists = || sqlite("SELECT extract FROM extracts WHERE extract LIKE '%Packages/ant%'");
+    let kept = lists();
+    assert_eq!(kept.lines().filter(|line| !line.is_empty()).count(), 3, "{kept}");
+    sqlite("DELETE FROM extracts");
+    assert_eq!(lists(), "");
+    checkout(&sandbox, "repo", "out");
+    sandbox.ok(["import", "out", "other"]);
+    assert_eq!(lists(), kept);
 }

@@ -222,7 +222,7 @@ fn metadata(
     let signature = new.close(config, &request.target, old, &repomd, is_plan)?;
     if !is_plan {
         new.store(depot)?;
-        memory.keep(&remembered);
+        memory.keep(&remembered, &packages.entries);
     }
     Ok(Metadata { new, carried, revision: repomd.revision.unwrap_or_default(), signature })
 }

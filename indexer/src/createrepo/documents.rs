@@ -19,6 +19,8 @@ use crate::depot::Depot;
 use crate::repodata::compression::Format;
 use crate::repodata::document::{Document, Finished, Kind};
 use crate::repodata::fragment::{Decoder, Fragment, Place};
+use crate::repository::keep_list;
+use crate::rpm::Nevra;
 
 /// Changes when the same fragments become other documents.
 const VERSION: &str = "cfs documents 1";
@@ -46,18 +48,21 @@ impl From<Finished> for Made {
     }
 }
 
-/// The documents about `packages`, in the order of [`Kind::ALL`], and the name under which they are remembered.
+/// The documents about `packages`, in the order of [`Kind::ALL`], and the name under which they are remembered, with
+/// what is remembered besides.
 pub(super) fn make(
     depot: &Depot,
     packages: &Packages,
     format: Format,
     algorithm: Algorithm,
 ) -> Result<(Vec<Made>, Memory), CreaterepoError> {
-    let memory = Memory::of(depot, &packages.entries, format, algorithm);
+    let mut memory = Memory::of(depot, &packages.entries, format, algorithm);
     if let Some(made) = memory.recall(depot) {
         return Ok((made, memory));
     }
-    Ok((write(packages, format, algorithm)?, memory))
+    let (made, nevras) = write(packages, format, algorithm)?;
+    memory.nevras = nevras;
+    Ok((made, memory))
 }
 
 /// What was made of the same packages before.
@@ -65,6 +70,8 @@ pub(super) fn make(
 pub(super) struct Memory {
     key: BlobId,
     checked: Checked,
+    /// What identifies each package, where documents were written anew.
+    nevras: Vec<Nevra>,
 }
 
 impl Memory {
@@ -80,7 +87,7 @@ impl Memory {
             text.extend_from_slice(found.path.as_bytes());
             text.push(b'\n'); // no path holds one
         }
-        Self { key: Digest::of(&text).into(), checked: depot.checked() }
+        Self { key: Digest::of(&text).into(), checked: depot.checked(), nevras: Vec::new() }
     }
 
     /// What was made, if the store has all of it.
@@ -91,8 +98,17 @@ impl Memory {
         (all && made.iter().all(|made| depot.store.has_blob(made.blob, made.size_bytes))).then_some(made)
     }
 
-    /// Remembers what was made, once the store has it.
-    pub(super) fn keep(&self, made: &[Made]) {
+    /// Remembers what was made of `entries`, once the store has it.
+    pub(super) fn keep(&self, made: &[Made], entries: &[Entry]) {
+        if self.nevras.is_empty() {
+            return;
+        }
+        if let Some(primary) = made.first() {
+            let listed = entries.iter().zip(&self.nevras).map(|(entry, nevra)| {
+                (entry.found.path.as_str(), &entry.checksum, entry.found.size_bytes, nevra)
+            });
+            keep_list(&self.checked, primary.blob, listed.collect());
+        }
         let mut text = String::new();
         for Made { blob, size_bytes, checksum, open_checksum, open_size_bytes, .. } in made {
             // Writing to a string cannot fail.
@@ -118,7 +134,11 @@ fn parse(line: &str) -> Option<Made> {
 type Batch = (usize, Vec<Fragment>);
 
 /// Writes the three documents at once, each by a thread of its own.
-fn write(packages: &Packages, format: Format, algorithm: Algorithm) -> Result<Vec<Made>, CreaterepoError> {
+fn write(
+    packages: &Packages,
+    format: Format,
+    algorithm: Algorithm,
+) -> Result<(Vec<Made>, Vec<Nevra>), CreaterepoError> {
     let entries = &packages.entries;
     thread::scope(|scope| {
         let (mut senders, mut writers) = (Vec::new(), Vec::new());
@@ -136,19 +156,22 @@ fn write(packages: &Packages, format: Format, algorithm: Algorithm) -> Result<Ve
             let document = kind.word();
             made.push(finished.map_err(|source| CreaterepoError::Compress { document, source })?.into());
         }
-        read.map(|()| made)
+        read.map(|nevras| (made, nevras))
     })
 }
 
-/// Hands the fragments of all packages to those who write.
-fn read(packages: &Packages, writers: &[SyncSender<Arc<Batch>>]) -> Result<(), CreaterepoError> {
+/// Hands the fragments of all packages to those who write; returns what identifies each package.
+fn read(packages: &Packages, writers: &[SyncSender<Arc<Batch>>]) -> Result<Vec<Nevra>, CreaterepoError> {
     let numbers: Vec<i64> = packages.entries.iter().map(|entry| entry.number).collect();
     let mut decoder = Decoder::default();
+    let mut nevras = Vec::with_capacity(numbers.len());
     let (mut batch, mut batch_bytes): (Batch, usize) = ((0, Vec::with_capacity(BATCH)), 0);
     packages.fragments.visit::<CreaterepoError>(&numbers, &mut |at, bytes| {
         let path = || packages.entries[at].found.path.clone();
         let damaged = || CatalogueError::Damaged { what: format!("cache.db: the fragment of {}", path()) };
-        batch.1.push(decoder.decode(bytes).ok_or_else(damaged)?);
+        let fragment = decoder.decode(bytes).ok_or_else(damaged)?;
+        nevras.push(fragment.nevra.clone());
+        batch.1.push(fragment);
         batch_bytes += bytes.len();
         if batch.1.len() >= BATCH || batch_bytes >= BATCH_BYTES {
             let full = Arc::new(std::mem::replace(&mut batch, (at + 1, Vec::with_capacity(BATCH))));
@@ -160,7 +183,7 @@ fn read(packages: &Packages, writers: &[SyncSender<Arc<Batch>>]) -> Result<(), C
     })?;
     let last = Arc::new(batch);
     writers.iter().for_each(|writer| drop(writer.send(Arc::clone(&last))));
-    Ok(())
+    Ok(nevras)
 }
 
 fn write_one(
