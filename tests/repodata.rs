@@ -10,6 +10,7 @@ use crate::harness::{Sandbox, ran};
 mod building;
 mod clients;
 mod injecting;
+mod killing;
 mod listing;
 mod records;
 

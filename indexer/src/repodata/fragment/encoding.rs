@@ -3,6 +3,10 @@
 //! Always true: what [`Fragment::encode`] wrote, a [`Decoder`] gives back; anything else, such as what an
 //! older cfs wrote, is `None`.
 
+use std::cell::RefCell;
+
+use zstd::bulk::{Compressor, Decompressor};
+
 use super::Fragment;
 use crate::rpm::Nevra;
 
@@ -10,6 +14,11 @@ use crate::rpm::Nevra;
 const LEVEL: i32 = 1;
 /// More than any fragment has.
 const PLAIN_BYTES_MAX: usize = 512 << 20;
+
+thread_local! {
+    /// One for each thread, since its beginning takes longer than a fragment.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
 
 impl Fragment {
     /// Changes when the bytes mean something else, or when fragments of the same package become other ones.
@@ -41,15 +50,21 @@ impl Fragment {
         }
         let mut bytes = vec![Self::FORMAT];
         bytes.extend_from_slice(&(plain.len() as u64).to_le_bytes());
+        let compressed = COMPRESSOR.with_borrow_mut(|compressor| {
+            if compressor.is_none() {
+                *compressor = Compressor::new(LEVEL).ok();
+            }
+            compressor.as_mut().and_then(|compressor| compressor.compress(&plain).ok())
+        });
         // Compressing into memory cannot fail; nothing is no fragment.
-        bytes.extend(zstd::bulk::compress(&plain, LEVEL).unwrap_or_default());
+        bytes.extend(compressed.unwrap_or_default());
         bytes
     }
 }
 
 /// Reads what was kept; one for many fragments, since its beginning takes longer than a fragment.
 #[derive(Default)]
-pub struct Decoder(Option<zstd::bulk::Decompressor<'static>>);
+pub struct Decoder(Option<Decompressor<'static>>);
 
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -67,7 +82,7 @@ impl Decoder {
             return None;
         }
         if self.0.is_none() {
-            self.0 = zstd::bulk::Decompressor::new().ok();
+            self.0 = Decompressor::new().ok();
         }
         let plain = self.0.as_mut()?.decompress(rest, length).ok().filter(|plain| plain.len() == length)?;
         let mut parts = Parts(&plain);
