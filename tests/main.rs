@@ -1,6 +1,7 @@
 //! The integration tests: the `cfs` binary, the mount, and real clients, seen from outside.
 //!
 //! - `commands`: every verb, its messages and exit statuses.
+//! - `closure`: what packages require, against a resolver and dnf.
 //! - `guide`, `cli_reference`, `format`: the documents say what the program does.
 //! - `compose`: releases of many repositories, and what release tools read of them.
 //! - `crash`: `kill -9` at random points. `interop`: real servers and clients.
@@ -20,6 +21,7 @@
 )]
 
 mod cli_reference;
+mod closure;
 mod commands;
 mod compose;
 mod crash;

@@ -11,6 +11,7 @@ use crate::report::{CommandError, Kind};
 
 mod cat;
 mod checkout;
+mod closure;
 mod completions;
 mod compose;
 mod config;
@@ -58,6 +59,7 @@ pub enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Diff(diff::Args),
+    Closure(closure::Args),
     Filelist(filelist::Args),
     Metalink(metalink::Args),
     RsyncdConfig(rsyncd_config::Args),
@@ -92,6 +94,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Ls(args) => ls::run(&args, context),
         Command::Cat(args) => cat::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
+        Command::Closure(args) => closure::run(&args, context),
         Command::Filelist(args) => filelist::run(&args, context),
         Command::Metalink(args) => metalink::run(&args, context),
         Command::RsyncdConfig(args) => rsyncd_config::run(&args, context),

@@ -14,11 +14,13 @@ use cfs_fs::overlay::{OverlayError, OverlayMountError};
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
 use cfs_indexer::catalogue::CatalogueError;
+use cfs_indexer::closure::places::ClosureError;
 use cfs_indexer::filelist::FilelistError;
 use cfs_indexer::import::ImportDirError;
 use cfs_indexer::metalink::MetalinkError;
 use cfs_indexer::policy::PolicyError;
 use cfs_indexer::promote::PromoteError;
+use cfs_indexer::repository::documents::RepositoryError;
 use cfs_indexer::rollback::RollbackError;
 use cfs_indexer::workspace::WorkspaceError;
 
@@ -314,6 +316,25 @@ impl From<MetalinkError> for CommandError {
     fn from(error: MetalinkError) -> Self {
         match error {
             MetalinkError::Catalogue(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<RepositoryError> for CommandError {
+    fn from(error: RepositoryError) -> Self {
+        match error {
+            RepositoryError::Node(error) => error.into(),
+            RepositoryError::Store(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<ClosureError> for CommandError {
+    fn from(error: ClosureError) -> Self {
+        match error {
+            ClosureError::Catalogue(error) => error.into(),
             error => Self::new(Kind::Failed, error),
         }
     }

@@ -7,6 +7,7 @@
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`], [`rpm`]: what upstreams publish, from bytes to values; no files, no store.
 //! - [`repository`]: a repository inside a tree, and the list of its packages.
+//! - [`closure`]: whether everything that packages require is there.
 //! - [`filelist`], [`metalink`]: what mirrors and their clients read.
 //! - [`hooks`]: programs that are run about promotions.
 //! - [`productmd`]: what installers and release tools read of composes; no files, no store.
@@ -15,6 +16,7 @@
 pub mod catalogue;
 pub mod checksum;
 pub mod compose;
+pub mod closure;
 pub mod config;
 pub mod createrepo;
 pub mod depot;

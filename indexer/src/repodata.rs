@@ -1,6 +1,7 @@
 //! The metadata of a yum/dnf repository, from bytes to values: [`repomd`] lists the metadata files,
-//! [`primary`] the packages. And from values to bytes: [`fragment`] is what a package brings to the metadata of
-//! any repository, [`document`] a metadata file in the making.
+//! [`primary`] the packages with their [`relation`]s, [`filelists`] their files, [`other`] their changelogs. And
+//! from values to bytes: [`fragment`] is what a package brings to the metadata of any repository, [`document`] a
+//! metadata file in the making.
 //!
 //! Always true: everything that is read here comes from an upstream that may be hostile, and nothing here touches
 //! a file, a store or the network. Memory is bounded by [`xml`]'s limits and, through [`compression`], by the sizes
@@ -16,8 +17,11 @@ pub mod compression;
 pub mod document;
 pub mod evr;
 pub mod fragment;
+pub mod filelists;
 pub mod href;
+pub mod other;
 pub mod primary;
+pub mod relation;
 pub mod repomd;
 pub mod restamp;
 pub mod xml;

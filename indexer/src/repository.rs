@@ -26,6 +26,8 @@ use crate::repodata::{RepodataError, compression};
 use crate::rpm::Nevra;
 use crate::spread::spread;
 
+pub mod documents;
+
 /// Where a repository's list of metadata files is.
 pub(crate) const REPOMD: &str = "repodata/repomd.xml";
 /// More than any repository's repomd.xml has.

@@ -1,13 +1,15 @@
 //! `primary.xml`: every package of a repository with its checksum, read as a stream.
 //!
-//! Only what a copy of the repository needs is kept; the dependencies under `format` are passed over. Always
-//! true of a [`Package`]: it has a name, a checksum, a size and a location inside the repository.
+//! Only what a copy of the repository needs is kept; relations, files and texts are passed over, unless somebody
+//! takes them as [`More`]. Always true of a [`Package`]: it has a name, a checksum, a size and a location inside
+//! the repository.
 
 use std::io::BufRead;
 
 use cfs_fs::name::TreePath;
 
 use super::RepodataError;
+use super::relation::{Comparison, Evr, Kind, Relation};
 use super::repomd::{algorithm, location, number, value, whole_seconds};
 use super::xml::{Element, Event, Xml};
 use crate::checksum::{Algorithm, Checksum};
@@ -37,15 +39,43 @@ pub struct Package {
     pub location: TreePath,
 }
 
+/// Takes what a package's record says beside what every [`Package`] has. The package itself comes afterwards.
+pub trait More {
+    /// Whether anything is taken at all.
+    const WANTED: bool = true;
+
+    /// An entry of one of the lists of relations.
+    fn relation(&mut self, _kind: Kind, _relation: &Relation<'_>) {}
+    /// A file of the package that the primary metadata names; it names few.
+    fn file(&mut self, _path: &str) {}
+    /// The summary.
+    fn summary(&mut self, _text: &str) {}
+    /// The file name of the source package; empty for a source package.
+    fn source(&mut self, _text: &str) {}
+}
+
+/// Takes nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Nothing;
+
+impl More for Nothing {
+    const WANTED: bool = false;
+}
+
 /// The packages of an uncompressed `primary.xml`, one by one. After an error there are no more.
 #[derive(Debug)]
 pub struct Packages<R> {
     xml: Xml<R>,
+    /// The list of relations that is open, and the entry that was read last.
+    list: Option<Kind>,
+    entry: Entry,
     /// How many elements are open.
     depth: usize,
     draft: Draft,
     /// The element at depth 3 whose text is being read.
     field: Field,
+    /// The same at depth 4, inside `format`.
+    inner: Field,
     text: String,
     over: bool,
 }
@@ -56,7 +86,21 @@ enum Field {
     Name,
     Arch,
     Checksum,
+    Summary,
+    Format,
+    File,
+    Source,
     Other,
+}
+
+/// An entry of a list; its texts are used again for the next one.
+#[derive(Debug, Default)]
+struct Entry {
+    name: String,
+    comparison: Comparison,
+    epoch: u32,
+    version: String,
+    release: String,
 }
 
 impl<R: BufRead> Packages<R> {
@@ -64,22 +108,35 @@ impl<R: BufRead> Packages<R> {
     pub fn new(input: R) -> Self {
         Packages {
             xml: Xml::new(input),
+            list: None,
+            entry: Entry::default(),
             depth: 0,
             draft: Draft::default(),
             field: Field::Other,
+            inner: Field::Other,
             text: String::new(),
             over: false,
         }
     }
 
+    /// The next package, after `more` has been given what else its record says.
+    pub fn next_with<M: More>(&mut self, more: &mut M) -> Option<Result<Package, RepodataError>> {
+        if self.over {
+            return None;
+        }
+        let next = self.read_package(more).transpose();
+        self.over = !matches!(next, Some(Ok(_)));
+        next
+    }
+
     /// Reads up to the end of the next package, or of the document.
-    fn read_package(&mut self) -> Result<Option<Package>, RepodataError> {
+    fn read_package<M: More>(&mut self, more: &mut M) -> Result<Option<Package>, RepodataError> {
         loop {
             match self.xml.next()? {
                 Event::Open(element) => {
                     self.depth += 1;
                     match (self.depth, element.name()) {
-                        (1, "metadata") | (4.., _) => {}
+                        (1, "metadata") => {}
                         (1, found) => {
                             let found = found.chars().take(80).collect();
                             return Err(RepodataError::WrongDocument { expected: "metadata", found });
@@ -87,29 +144,43 @@ impl<R: BufRead> Packages<R> {
                         (2, "package") => self.draft = Draft { open: true, ..Draft::default() },
                         (2, _) => self.draft = Draft::default(),
                         (_, _) if !self.draft.open => {}
-                        (_, name) => {
+                        (3, name) => {
                             self.text.clear();
                             self.field = self.draft.open_field(name, &element)?;
                         }
+                        (4, name) if M::WANTED && self.field == Field::Format => {
+                            self.text.clear();
+                            let name = without_prefix(name);
+                            self.list = Kind::of_element(name);
+                            self.inner = match name {
+                                "file" => Field::File,
+                                "sourcerpm" => Field::Source,
+                                _ => Field::Other,
+                            };
+                        }
+                        (5, _) if M::WANTED => {
+                            if let Some(kind) = self.list {
+                                self.entry.read(&element)?;
+                                more.relation(kind, &self.entry.relation());
+                            }
+                        }
+                        _ => {}
                     }
                 }
                 Event::Text(piece) => {
-                    if self.depth == 3 && self.field != Field::Other {
+                    let field = match self.depth {
+                        3 => self.field,
+                        4 => self.inner,
+                        _ => Field::Other,
+                    };
+                    if field != Field::Other {
                         self.text.push_str(&piece);
                     }
                 }
                 Event::Close => {
                     self.depth -= 1;
-                    let at_byte = self.xml.at_byte();
-                    match self.depth {
-                        2 => {
-                            let field = std::mem::replace(&mut self.field, Field::Other);
-                            self.draft.close_field(field, self.text.trim(), at_byte)?;
-                        }
-                        1 if self.draft.open => {
-                            return std::mem::take(&mut self.draft).close(at_byte).map(Some);
-                        }
-                        _ => {}
+                    if let Some(package) = self.close(more)? {
+                        return Ok(Some(package));
                     }
                 }
                 Event::Other => {}
@@ -117,19 +188,66 @@ impl<R: BufRead> Packages<R> {
             }
         }
     }
+
+    /// Ends what was open one level deeper than now; that may be a package.
+    fn close<M: More>(&mut self, more: &mut M) -> Result<Option<Package>, RepodataError> {
+        let at_byte = self.xml.at_byte();
+        match self.depth {
+            3 => {
+                self.list = None;
+                match std::mem::replace(&mut self.inner, Field::Other) {
+                    Field::File => more.file(&self.text),
+                    Field::Source => more.source(self.text.trim()),
+                    _ => {}
+                }
+            }
+            2 => match std::mem::replace(&mut self.field, Field::Other) {
+                Field::Summary => more.summary(self.text.trim()),
+                field => self.draft.close_field(field, self.text.trim(), at_byte)?,
+            },
+            1 if self.draft.open => return std::mem::take(&mut self.draft).close(at_byte).map(Some),
+            _ => {}
+        }
+        Ok(None)
+    }
 }
 
 impl<R: BufRead> Iterator for Packages<R> {
     type Item = Result<Package, RepodataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.over {
-            return None;
-        }
-        let next = self.read_package().transpose();
-        self.over = !matches!(next, Some(Ok(_)));
-        next
+        self.next_with(&mut Nothing)
     }
+}
+
+impl Entry {
+    fn read(&mut self, element: &Element<'_>) -> Result<(), RepodataError> {
+        self.comparison = Comparison::ANY;
+        self.epoch = 0;
+        [&mut self.name, &mut self.version, &mut self.release].into_iter().for_each(String::clear);
+        element.attributes(&mut |name, value| {
+            match name {
+                "name" => self.name.push_str(&value),
+                "flags" => self.comparison = Comparison::of_flags(&value),
+                "ver" => self.version.push_str(&value),
+                "rel" => self.release.push_str(&value),
+                "epoch" if !value.is_empty() => {
+                    self.epoch = number(&value, "an epoch", element.at_byte())?;
+                }
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn relation(&self) -> Relation<'_> {
+        let evr = Evr { epoch: self.epoch, version: &self.version, release: &self.release };
+        Relation { name: &self.name, comparison: self.comparison, evr }
+    }
+}
+
+fn without_prefix(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(_, name)| name)
 }
 
 /// A package under construction.
@@ -159,6 +277,8 @@ impl Draft {
         match name {
             "name" => return Ok(Field::Name),
             "arch" => return Ok(Field::Arch),
+            "summary" => return Ok(Field::Summary),
+            "format" => return Ok(Field::Format),
             "checksum" => {
                 self.algorithm = algorithm(element)?;
                 return Ok(Field::Checksum);
@@ -196,7 +316,7 @@ impl Draft {
                     .map_err(|source| RepodataError::Checksum { at_byte, source })?;
                 self.set(at_byte, "checksum", |draft| &mut draft.checksum, checksum)
             }
-            Field::Other => Ok(()),
+            _ => Ok(()),
         }
     }
 
