@@ -115,6 +115,148 @@ fn closure_since_a_revision_finds_what_is_new() {
     assert_eq!(sandbox.ok(["closure", "r:app", "--since", "r"]), "");
 }
 
+#[test]
+fn the_gate_refuses_what_would_break_a_view() {
+    for only_new in [false, true] {
+        let config = format!(
+            "[view.production]\ngates = [\"closure\"]\n[[view.production.closure]]\n\
+             repositories = [\"app\"]\nlookaside = [\"base\"]\nonly-new = {only_new}\n"
+        );
+        let sandbox = Sandbox::with_config(&config);
+        let promote = |app: &[Made], base: &[Made], args: &[&str]| {
+            made::write(&sandbox.path("host/app"), app);
+            made::write(&sandbox.path("host/base"), base);
+            sandbox.ok(["import", "host", "compose"]);
+            sandbox.run(["promote", "compose", "production"].iter().chain(args))
+        };
+        let app = [Made::new("app").requires("lib")];
+        let lib = [Made::new("lib")];
+        assert_eq!(promote(&app, &lib, &[]).code, 0, "closed");
+        let broken = promote(&app, &[Made::new("other")], &[]);
+        assert_eq!(broken.code, 1, "{broken:?}");
+        assert!(broken.stderr.contains("refused by closure\n"), "{broken:?}");
+        assert!(
+            broken.stderr.contains("app: app-1-1.x86_64 requires lib, which cannot be had"),
+            "{broken:?}"
+        );
+        let forced = promote(&app, &[Made::new("other")], &["--force", "closure", "-m", "it is known"]);
+        assert_eq!(forced.code, 0, "{forced:?}");
+        // What is broken already is passed over only if that is wanted.
+        let still = promote(&app, &[Made::new("another")], &[]);
+        assert_eq!(still.code, i32::from(!only_new), "{still:?}");
+        let worse = [Made::new("app").requires("lib"), Made::new("more").requires("missing")];
+        let worse = promote(&worse, &[], &[]);
+        assert_eq!(worse.code, 1, "{worse:?}");
+        assert_eq!(worse.stderr.contains("requires lib"), !only_new, "{worse:?}");
+        assert!(worse.stderr.contains("more-1-1.x86_64 requires missing"), "{worse:?}");
+    }
+    let sandbox = Sandbox::with_config("[view.production]\ngates = [\"closure\"]\n");
+    sandbox.write("host/file", "1");
+    sandbox.ok(["import", "host", "compose"]);
+    assert!(sandbox.fails(1, ["promote", "compose", "production"]).contains("names no repositories"));
+}
+
+#[test]
+fn packages_are_found_by_what_they_provide_and_require() {
+    let (app, base) = app_and_base();
+    let sandbox = sandbox(&[("app", &app), ("base", &base)]);
+    let ask = |args: &[&str]| -> Vec<String> {
+        let lines = sandbox.json(["packages", "r"].iter().chain(args).copied());
+        lines.iter().map(|line| line["nevra"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ask(&["--whatprovides", "lib"]), ["lib-0:1-1.x86_64"]);
+    assert_eq!(ask(&["--whatprovides", "right >= 2"]), ["right-0:2-1.x86_64"]);
+    assert_eq!(ask(&["--whatprovides", "/usr/bin/tool"]), ["tool-0:1-1.x86_64"]);
+    assert_eq!(ask(&["--whatprovides", "/usr/share/data"]), ["tool-0:1-1.x86_64"]);
+    assert_eq!(ask(&["--requires", "lib"]), ["app-0:1-1.x86_64"]);
+    assert_eq!(ask(&["--requires", "lib = 1"]), ["app-0:1-1.x86_64"], "in a rich dependency");
+    assert_eq!(ask(&["--requires", "gone"]), ["fine-0:1-1.x86_64"]);
+    assert_eq!(ask(&["--requires", "nothing", "--whatprovides", "right"]), ["right-0:1-1.x86_64"]);
+    assert!(ask(&["--whatprovides", "nobody"]).is_empty());
+    let line = sandbox.ok(["packages", "r:app", "--whatprovides", "fine"]);
+    assert_eq!(line, "fine-0:1-1.x86_64 fine-1-1.x86_64.rpm\n");
+    assert!(sandbox.fails(2, ["packages", "r", "--requires", "a ~ 1"]).contains("is no sign"));
+    assert!(sandbox.fails(3, ["packages", "r:app/repodata", "--requires", "lib"]).contains("no repository"));
+    // What differs between two states of a repository.
+    let mut newer = app.clone();
+    newer[0] = newer[0].clone().version("2");
+    newer[1] = newer[1].clone().requires("more");
+    newer[2].name = "whole".to_owned();
+    made::write(&sandbox.path("host/app"), &newer);
+    sandbox.ok(["import", "host", "r"]);
+    let differs = sandbox.run(["diff", "r@{1}", "r", "--packages"]);
+    let expected = "A app: whole-1-1.x86_64\nR app: torn-1-1.x86_64\n\
+                    U app: app-1-1.x86_64 -> app-2-1.x86_64\nC app: fine-1-1.x86_64\n";
+    assert_eq!((differs.code, differs.stdout.as_str()), (1, expected));
+    assert_eq!(sandbox.ok(["diff", "r:base", "r@{1}:base", "--packages"]), "");
+}
+
+#[test]
+fn a_changelog_tells_two_composes_apart() {
+    let sandbox = Sandbox::with_store();
+    let old = [
+        Made::new("bar").changes(&["first", "second"]),
+        Made::new("bar-devel").of_source("bar"),
+        Made::new("gone"),
+        Made::new("back").version("2"),
+        Made::new("same").changes(&["first"]),
+        Made::new("same").version("0"),
+        Made::new("mover"),
+    ];
+    made::write(&sandbox.path("old/BaseOS/os"), &old);
+    sandbox.write("old/isos/dvd-1.iso", "1234");
+    let new = [
+        Made::new("bar").version("2").changes(&["first", "second", "third & last"]),
+        Made::new("bar-doc").of_source("bar").version("2"),
+        Made::new("back").version("1"),
+        Made::new("same").changes(&["first"]),
+        Made::new("fresh"),
+        Made::new("fresh-libs").of_source("fresh"),
+        Made::new("fresh-libs").of_source("fresh").arch("i686"),
+    ];
+    made::write(&sandbox.path("new/BaseOS/os"), &new);
+    // A package that is in two repositories counts once.
+    made::write(
+        &sandbox.path("new/CRB/os"),
+        &[Made::new("mover"), Made::new("fresh-libs").of_source("fresh")],
+    );
+    sandbox.write("new/isos/dvd-2.iso.xz", "12345");
+    for name in ["old", "new"] {
+        sandbox.ok(["import", name, name]);
+    }
+    let text = sandbox.ok(["changelog", "old", "new"]);
+    let summary = "OLD: old\nNEW: new\n\n===== SUMMARY =====\nAdded images:        1\nDropped images:      1\n\
+         Added packages:      1\nDropped packages:    1\nUpgraded packages:   1\nDowngraded packages: 1\n\
+         Moved packages:      1\n\n\
+         Size of added packages:      2.93 KiB\nSize of dropped packages:    1000 B\n\
+         Size of upgraded packages:   1.95 KiB\nSize of downgraded packages: 1000 B\n\n\
+         Size change of upgraded packages:   0 B\nSize change of downgraded packages: 0 B\n";
+    assert!(text.starts_with(summary), "{text}");
+    for part in [
+        "===== DROPPED IMAGES =====\nisos/dvd-1.iso\n",
+        "===== ADDED PACKAGES =====\nfresh-1-1\n",
+        "===== UPGRADED PACKAGES =====\nbar-1-1 -> bar-2-1\n",
+        "===== DOWNGRADED PACKAGES =====\nback-2-1 -> back-1-1\n",
+        "===== MOVED PACKAGES =====\nmover-1-1: BaseOS/os -> CRB/os\n",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let verbose = sandbox.ok(["changelog", "old", "new", "--format", "verbose"]);
+    let bar = "Package:      bar-2-1\nOld package:  bar-1-1\nSummary:      bar of a test\n\
+         RPMs:         bar bar-doc\nAdded RPMs:   bar-doc\nDropped RPMs: bar-devel\n\
+         Size:         1.95 KiB\nSize change:  0 B\nChangelog:\n  * Thu Jan 03 2019 A B <a@b> - 2-1\n  - third & last\n";
+    assert!(verbose.contains(bar), "{verbose}");
+    assert!(verbose.contains("RPMs:    fresh fresh-libs\nSize:    2.93 KiB\n"), "{verbose}");
+    let value = &sandbox.json(["changelog", "old", "new"])[0];
+    assert_eq!(value["upgraded"][0]["changelog"][0]["text"], "- third & last");
+    assert_eq!(value["added"][0]["repositories"], serde_json::json!(["BaseOS/os", "CRB/os"]));
+    assert_eq!(value["moved"][0]["from"], serde_json::json!(["BaseOS/os"]));
+    sandbox.ok(["changelog", "old", "new", "--format", "html", "--output", "page.html"]);
+    let page = fs::read_to_string(sandbox.path("page.html")).unwrap();
+    assert!(page.contains("third &amp; last") && page.contains("<td>fresh-1-1</td>"), "{page}");
+    assert!(sandbox.ok(["changelog", "new", "new"]).contains("Upgraded packages:   0"));
+}
+
 /// What libsolv says of the packages of repositories: for each those that cannot be installed, with the problem.
 fn goals(sandbox: &Sandbox, dirs: &[PathBuf]) -> Option<Vec<BTreeMap<String, Vec<String>>>> {
     let python = "/usr/bin/python3";
@@ -279,7 +421,7 @@ fn real_subsets(sandbox: &Sandbox) -> Option<Vec<(&'static str, PathBuf)>> {
         let top = r#"<metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm""#;
         let text = text.replace(r#"<metadata xmlns="" rpm="""#, top);
         let dir = sandbox.path("host").join(name);
-        made::write_metadata(&dir, &text, None);
+        made::write_metadata(&dir, &text, None, None);
         subsets.push((name, dir));
     }
     Some(subsets)

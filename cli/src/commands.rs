@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::report::{CommandError, Kind};
 
 mod cat;
+mod changelog;
 mod checkout;
 mod closure;
 mod completions;
@@ -59,6 +60,8 @@ pub enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Diff(diff::Args),
+    Packages(packages::Args),
+    Changelog(changelog::Args),
     Closure(closure::Args),
     Filelist(filelist::Args),
     Metalink(metalink::Args),
@@ -69,7 +72,6 @@ pub enum Command {
     Umount(umount::Args),
     Work(work::Args),
     Repodata(repodata::Args),
-    Packages(packages::Args),
     Serve(serve::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -94,6 +96,8 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Ls(args) => ls::run(&args, context),
         Command::Cat(args) => cat::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
+        Command::Packages(args) => packages::run(&args, context),
+        Command::Changelog(args) => changelog::run(&args, context),
         Command::Closure(args) => closure::run(&args, context),
         Command::Filelist(args) => filelist::run(&args, context),
         Command::Metalink(args) => metalink::run(&args, context),
@@ -104,7 +108,6 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Umount(args) => umount::run(&args, context),
         Command::Work(args) => work::run(&args, context),
         Command::Repodata(args) => repodata::run(&args, context),
-        Command::Packages(args) => packages::run(&args, context),
         Command::Serve(args) => serve::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),

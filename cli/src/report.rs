@@ -18,6 +18,7 @@ use cfs_indexer::closure::places::ClosureError;
 use cfs_indexer::filelist::FilelistError;
 use cfs_indexer::import::ImportDirError;
 use cfs_indexer::metalink::MetalinkError;
+use cfs_indexer::packages::PackagesError;
 use cfs_indexer::policy::PolicyError;
 use cfs_indexer::promote::PromoteError;
 use cfs_indexer::repository::documents::RepositoryError;
@@ -326,6 +327,15 @@ impl From<RepositoryError> for CommandError {
         match error {
             RepositoryError::Node(error) => error.into(),
             RepositoryError::Store(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<PackagesError> for CommandError {
+    fn from(error: PackagesError) -> Self {
+        match error {
+            PackagesError::Catalogue(error) => error.into(),
             error => Self::new(Kind::Failed, error),
         }
     }

@@ -24,6 +24,7 @@ use serde::Deserialize;
 
 use crate::refname::RefName;
 
+mod closure;
 mod gate;
 mod hook;
 mod include;
@@ -34,6 +35,7 @@ mod suggestion;
 mod text;
 mod view;
 
+pub use closure::Closure;
 pub use gate::Gate;
 pub use hook::{Hook, When};
 pub use include::{LoadError, load};

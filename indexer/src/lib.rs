@@ -7,16 +7,17 @@
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`], [`rpm`]: what upstreams publish, from bytes to values; no files, no store.
 //! - [`repository`]: a repository inside a tree, and the list of its packages.
-//! - [`closure`]: whether everything that packages require is there.
+//! - [`packages`], [`changelog`]: queries. [`closure`]: whether everything that packages require is there.
 //! - [`filelist`], [`metalink`]: what mirrors and their clients read.
 //! - [`hooks`]: programs that are run about promotions.
 //! - [`productmd`]: what installers and release tools read of composes; no files, no store.
 //! - [`compose`], [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
 
 pub mod catalogue;
+pub mod changelog;
 pub mod checksum;
-pub mod compose;
 pub mod closure;
+pub mod compose;
 pub mod config;
 pub mod createrepo;
 pub mod depot;
@@ -25,6 +26,7 @@ pub mod hooks;
 pub mod import;
 pub mod metalink;
 pub mod openpgp;
+pub mod packages;
 pub mod policy;
 pub mod productmd;
 pub mod promote;

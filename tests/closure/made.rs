@@ -16,6 +16,10 @@ pub struct Made {
     pub relations: Vec<(&'static str, String)>,
     /// Files that primary metadata names, and files that only filelists name.
     pub files: (Vec<String>, Vec<String>),
+    /// The name of the source package, where that is another one.
+    pub source: Option<String>,
+    /// Texts of the changelog, a day between them.
+    pub changes: Vec<String>,
 }
 
 impl Made {
@@ -26,6 +30,8 @@ impl Made {
             arch: "x86_64".to_owned(),
             relations: Vec::new(),
             files: (Vec::new(), Vec::new()),
+            source: None,
+            changes: Vec::new(),
         }
     }
 
@@ -57,6 +63,16 @@ impl Made {
         self
     }
 
+    pub fn of_source(mut self, name: &str) -> Self {
+        self.source = Some(name.to_owned());
+        self
+    }
+
+    pub fn changes(mut self, texts: &[&str]) -> Self {
+        self.changes = texts.iter().map(|text| (*text).to_owned()).collect();
+        self
+    }
+
     pub fn nevra(&self) -> String {
         format!("{}-{}-1.{}", self.name, self.version, self.arch)
     }
@@ -70,11 +86,12 @@ impl Made {
     fn primary(&self) -> String {
         let Self { name, version, arch, .. } = self;
         let nevra = self.nevra();
+        let source = self.source.as_ref().unwrap_or(name);
         let mut text = format!(
             r#"<package type="rpm"><name>{name}</name><arch>{arch}</arch><version epoch="0" ver="{version}" rel="1"/>
 <checksum type="sha256" pkgid="YES">{}</checksum><summary>{name} of a test</summary><description>d</description>
 <packager/><url/><time file="1" build="1"/><size package="1000" installed="2000" archive="3000"/>
-<location href="{nevra}.rpm"/><format><rpm:license>x</rpm:license><rpm:sourcerpm>{name}-{version}-1.src.rpm</rpm:sourcerpm>
+<location href="{nevra}.rpm"/><format><rpm:license>x</rpm:license><rpm:sourcerpm>{source}-{version}-1.src.rpm</rpm:sourcerpm>
 "#,
             self.id()
         );
@@ -99,8 +116,10 @@ impl Made {
     }
 
     fn filelists(&self) -> String {
-        let files: String =
-            self.files.0.iter().chain(&self.files.1).map(|path| format!("<file>{path}</file>")).collect();
+        let mut files = String::new();
+        for path in self.files.0.iter().chain(&self.files.1) {
+            write!(files, "<file>{path}</file>").unwrap();
+        }
         let Self { name, version, arch, .. } = self;
         format!(
             r#"<package pkgid="{}" name="{name}" arch="{arch}"><version epoch="0" ver="{version}" rel="1"/>{files}</package>
@@ -108,6 +127,22 @@ impl Made {
             self.id()
         )
     }
+}
+
+fn other(package: &Made) -> String {
+    let Made { name, version, arch, .. } = package;
+    let mut entries = String::new();
+    for (day, text) in (0..).zip(&package.changes) {
+        let time = 1_546_344_000 + day * 86_400;
+        let author = format!("A B &lt;a@b&gt; - {day}-1");
+        let text = text.replace('&', "&amp;");
+        write!(entries, r#"<changelog author="{author}" date="{time}">- {text}</changelog>"#).unwrap();
+    }
+    format!(
+        r#"<package pkgid="{}" name="{name}" arch="{arch}"><version epoch="0" ver="{version}" rel="1"/>{entries}</package>
+"#,
+        package.id()
+    )
 }
 
 fn entry(relation: &str) -> String {
@@ -135,6 +170,7 @@ pub fn write(dir: &Path, packages: &[Made]) {
     let count = packages.len();
     let primary: String = packages.iter().map(Made::primary).collect();
     let filelists: String = packages.iter().map(Made::filelists).collect();
+    let other: String = packages.iter().map(other).collect();
     write_metadata(
         dir,
         &format!(
@@ -147,15 +183,20 @@ pub fn write(dir: &Path, packages: &[Made]) {
 <filelists xmlns="http://linux.duke.edu/metadata/filelists" packages="{count}">
 {filelists}</filelists>"#
         )),
+        Some(&format!(
+            r#"<?xml version="1.0" encoding="UTF-8"?>
+<otherdata xmlns="http://linux.duke.edu/metadata/other" packages="{count}">
+{other}</otherdata>"#
+        )),
     );
 }
 
 /// Writes metadata with its repomd.xml.
-pub fn write_metadata(dir: &Path, primary: &str, filelists: Option<&str>) {
+pub fn write_metadata(dir: &Path, primary: &str, filelists: Option<&str>, other: Option<&str>) {
     let repodata = dir.join("repodata");
     fs::create_dir_all(&repodata).unwrap();
     let mut records = String::new();
-    for (kind, text) in [("primary", Some(primary)), ("filelists", filelists)] {
+    for (kind, text) in [("primary", Some(primary)), ("filelists", filelists), ("other", other)] {
         let Some(text) = text else { continue };
         fs::write(repodata.join(format!("{kind}.xml")), text).unwrap();
         let mut hasher = Hasher::new(Algorithm::Sha256);

@@ -93,6 +93,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     for problem in &all.problems {
         context.output.result(text(problem, several), &value(problem))?;
     }
+    context.output.finish()?;
     let (bad, looked_at) = (all.problems.len() as u64, all.checked as u64);
     let what = if args.since.is_some() { "have new problems" } else { "have problems" };
     context.output.note(format_args!("{} of {} packages {what}", count(bad), count(looked_at)));

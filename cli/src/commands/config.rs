@@ -1,5 +1,6 @@
 //! `cfs config`
 
+use cfs_fs::name::TreePath;
 use cfs_indexer::config::{Config, Hook, Step, View};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -83,8 +84,16 @@ fn view_value(view: &View) -> Value {
         let names: Vec<String> = lists.own_names().iter().map(ToString::to_string).collect();
         json!({ "directory": lists.directory.as_str(), "names": names })
     });
+    let closure = view.closure.iter().map(|closure| {
+        let paths = |paths: &[TreePath]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
+        json!({
+            "repositories": paths(&closure.repositories), "lookaside": paths(&closure.lookaside),
+            "arch": closure.arch, "newest": closure.newest, "installable": closure.installable,
+            "only-new": closure.only_new,
+        })
+    });
     json!({
-        "lists": lists.collect::<Vec<_>>(),
+        "lists": lists.collect::<Vec<_>>(), "closure": closure.collect::<Vec<_>>(),
         "owner": view.owner, "group": view.group, "gates": gates, "keys": view.keys,
         "max-deletes": view.max_deletes(), "max-deletes-percent": view.max_deletes_percent(),
         "who-may": view.who_may.as_ref().map(|who| json!({ "users": who.users, "groups": who.groups })),

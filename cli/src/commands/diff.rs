@@ -3,6 +3,7 @@
 use cfs_fs::diff::{Change, Summary, diff};
 use cfs_fs::tree::{Dir, Kind};
 use cfs_indexer::depot::Depot;
+use cfs_indexer::promote::packages::{self, RepositoryChange};
 use cfs_indexer::revision::RevPath;
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use crate::report::{self, CommandError};
 
 /// Show what differs between two trees.
 ///
-/// A added, R removed, C changed. Exit status 1 when anything differs.
+/// A added, R removed, C changed; of packages also U upgraded. Exit status 1 when anything differs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The old tree.
@@ -26,12 +27,19 @@ pub struct Args {
     /// Print counts instead of paths.
     #[arg(long)]
     stat: bool,
+
+    /// Print which packages differ in the repositories of both trees, instead of paths.
+    #[arg(long, conflicts_with = "stat")]
+    packages: bool,
 }
 
 /// Runs `cfs diff`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let depot = context.depot()?;
     let (old, new) = (dir(&depot, &args.old)?, dir(&depot, &args.new)?);
+    if args.packages {
+        return packages_between(&depot, old, new, context);
+    }
     let mut summary = Summary::default();
     diff(&depot.catalogue, old, new, &mut |path, change| {
         summary.add(&change);
@@ -44,6 +52,25 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         context.output.result(summary_text(&summary), &summary_json(&summary))?;
     }
     if summary.is_empty() { Ok(()) } else { Err(CommandError::answered_no()) }
+}
+
+fn packages_between(depot: &Depot, old: Dir, new: Dir, context: &Context<'_>) -> Result<(), CommandError> {
+    let changes = packages::between(depot, old, new)?;
+    let mut same = true;
+    for RepositoryChange { path, added, removed, upgraded, replaced } in &changes {
+        let mut say = |letter: char, word: &str, package: &str, before: Option<&str>| {
+            same = false;
+            let arrow = before.map_or(String::new(), |before| format!("{before} -> "));
+            let value = json!({ "change": word, "repository": path, "package": package, "before": before });
+            let at = if path.is_empty() { "." } else { path };
+            context.output.result(format_args!("{letter} {at}: {arrow}{package}"), &value)
+        };
+        added.iter().try_for_each(|package| say('A', "added", package, None))?;
+        removed.iter().try_for_each(|package| say('R', "removed", package, None))?;
+        upgraded.iter().try_for_each(|(before, package)| say('U', "upgraded", package, Some(before)))?;
+        replaced.iter().try_for_each(|package| say('C', "replaced", package, None))?;
+    }
+    if same { Ok(()) } else { Err(CommandError::answered_no()) }
 }
 
 fn dir(depot: &Depot, place: &RevPath) -> Result<Dir, CommandError> {

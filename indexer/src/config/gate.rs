@@ -21,19 +21,22 @@ pub enum Gate {
     Repodata,
     /// Packages and metadata are signed with the view's keys.
     Signatures,
+    /// Packages find what they require.
+    Closure,
     /// Content that changes at a path gets a later time.
     Mtime,
 }
 
 impl Gate {
     /// All gates, in the order in which they are checked.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Incomplete,
         Self::Names,
         Self::Symlinks,
         Self::Deletes,
         Self::Repodata,
         Self::Signatures,
+        Self::Closure,
         Self::Mtime,
     ];
 
@@ -46,6 +49,7 @@ impl Gate {
             Self::Deletes => "deletes",
             Self::Repodata => "repodata",
             Self::Signatures => "signatures",
+            Self::Closure => "closure",
             Self::Mtime => "mtime",
         }
     }

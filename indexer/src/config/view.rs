@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Gate, Lists};
+use super::{Closure, Gate, Lists};
 use crate::refname::RefName;
 
 /// Removals in one promotion that nobody means.
@@ -25,7 +25,7 @@ pub struct View {
     pub owner: Option<u32>,
     /// The group, by number.
     pub group: Option<u32>,
-    /// What promotions into it must pass [default: all, `signatures` only with `keys`].
+    /// What promotions into it must pass [default: all, `signatures` only with `keys`, `closure` only with `closure`].
     pub gates: Option<Vec<Gate>>,
     /// Files with the keys that packages and metadata must be signed with.
     #[serde(default)]
@@ -39,6 +39,9 @@ pub struct View {
     /// The file lists of its directories.
     #[serde(default)]
     pub lists: Vec<Lists>,
+    /// What must be closed.
+    #[serde(default)]
+    pub closure: Vec<Closure>,
 }
 
 /// Users and groups, by name or by number.
@@ -63,7 +66,11 @@ impl View {
     pub fn gates(&self) -> Vec<Gate> {
         let wanted = |gate: &Gate| match &self.gates {
             Some(gates) => gates.contains(gate),
-            None => *gate != Gate::Signatures || !self.keys.is_empty(),
+            None => match gate {
+                Gate::Signatures => !self.keys.is_empty(),
+                Gate::Closure => !self.closure.is_empty(),
+                _ => true,
+            },
         };
         Gate::ALL.into_iter().filter(wanted).collect()
     }

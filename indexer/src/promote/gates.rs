@@ -19,6 +19,7 @@ use crate::catalogue::{Checked, Signer};
 pub use crate::config::Gate;
 use crate::depot::Depot;
 
+mod closure;
 mod deletes;
 mod incomplete;
 mod names;
@@ -153,6 +154,7 @@ fn run(gate: Gate, scene: &Scene<'_>, now: i64) -> Result<Check, PromoteError> {
         // Of times nothing is refused: they have been moved on.
         Gate::Repodata => repodata::check(scene),
         Gate::Signatures => signatures::check(scene, now),
+        Gate::Closure => closure::check(scene),
         Gate::Mtime => Ok(Check::new(gate)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cfs_fs::diff::diff;
 use cfs_fs::tree::{Dir, Item, Kind, NodeError, Nodes, resolve};
 
 use super::PromoteError;
@@ -31,21 +32,45 @@ pub struct RepositoryChange {
 pub fn changes(depot: &Depot, flip: &Flip, number: usize) -> Result<Vec<RepositoryChange>, PromoteError> {
     let mut paths = BTreeSet::new();
     flip.differences(depot, number, &mut |path, _| {
-        if path == REPOMD || path.ends_with(&format!("/{REPOMD}")) {
-            paths.insert(path[..path.len() - REPOMD.len()].trim_end_matches('/').to_owned());
-        }
+        paths.extend(repository_of(path));
         Ok::<(), NodeError>(())
     })?;
     if paths.is_empty() {
         return Ok(Vec::new());
     }
-    let memory = depot.checked();
-    let nodes = flip.nodes(depot);
     let Some(change) = flip.changes.get(number) else { return Ok(Vec::new()) };
+    compare_all(depot, &flip.nodes(depot), (&change.old, &change.new), paths)
+}
+
+/// What differs in the repositories of two trees whose metadata differs; one whose metadata cannot be read is left
+/// out.
+pub fn between(depot: &Depot, old: Dir, new: Dir) -> Result<Vec<RepositoryChange>, PromoteError> {
+    let mut paths = BTreeSet::new();
+    diff(&depot.catalogue, old, new, &mut |path, _| {
+        paths.extend(repository_of(path));
+        Ok::<(), NodeError>(())
+    })?;
+    let item = |dir| Item { mtime: 0, kind: Kind::Dir(dir) };
+    compare_all(depot, &depot.catalogue, (&item(old), &item(new)), paths)
+}
+
+/// The repository whose repomd.xml stands at `path`.
+fn repository_of(path: &str) -> Option<String> {
+    let dir = path.strip_suffix(REPOMD).filter(|dir| dir.is_empty() || dir.ends_with('/'))?;
+    Some(dir.trim_end_matches('/').to_owned())
+}
+
+fn compare_all(
+    depot: &Depot,
+    nodes: &impl Nodes,
+    (old, new): (&Item, &Item),
+    paths: BTreeSet<String>,
+) -> Result<Vec<RepositoryChange>, PromoteError> {
+    let memory = depot.checked();
     let mut found = Vec::new();
     for path in paths {
-        let old = list(depot, &memory, &nodes, &change.old, &path)?;
-        let new = list(depot, &memory, &nodes, &change.new, &path)?;
+        let old = list(depot, &memory, nodes, old, &path)?;
+        let new = list(depot, &memory, nodes, new, &path)?;
         if let (Some(old), Some(new)) = (old, new) {
             found.push(compare(path, &old, &new));
         }
