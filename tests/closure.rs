@@ -257,6 +257,75 @@ fn a_changelog_tells_two_composes_apart() {
     assert!(sandbox.ok(["changelog", "new", "new"]).contains("Upgraded packages:   0"));
 }
 
+/// Takes one mail, as a server does that wants nothing but the mail.
+fn take_mail(listener: &std::net::TcpListener) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    stream.write_all(b"220 here\r\n").unwrap();
+    let mut mail = String::new();
+    while let Some(Ok(line)) = lines.next() {
+        let answer: &[u8] = match line.split(' ').next().unwrap() {
+            "DATA" => {
+                stream.write_all(b"354 go on\r\n").unwrap();
+                for line in lines.by_ref().map(Result::unwrap).take_while(|line| line != ".") {
+                    mail.extend([line.as_str(), "\n"]);
+                }
+                b"250 taken\r\n"
+            }
+            "QUIT" => b"221 bye\r\n",
+            "RCPT" | "MAIL" => {
+                mail.extend([line.as_str(), "\n"]);
+                b"250 fine\r\n"
+            }
+            _ => b"250 fine\r\n",
+        };
+        stream.write_all(answer).unwrap();
+    }
+    mail
+}
+
+#[test]
+fn a_changelog_is_sent_by_mail() {
+    let sandbox = sandbox(&[("app", &[Made::new("app")])]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("smtp://{}", listener.local_addr().unwrap());
+    let mut args =
+        vec!["changelog", "r", "r", "--mail", "devel@example.org", "--mail", "Qa <qa@example.org>"];
+    sandbox.fails(2, args.clone());
+    args.extend(["--from", "releng@example.org", "--smtp", &server]);
+    assert!(sandbox.ok(args.iter().copied().chain(["--dry-run"])).contains("SUMMARY"));
+    let taken = std::thread::spawn(move || take_mail(&listener));
+    assert_eq!(sandbox.ok(args), "sent to devel@example.org, Qa <qa@example.org>\n");
+    let mail = taken.join().unwrap();
+    for part in [
+        "MAIL FROM:<releng@example.org>",
+        "RCPT TO:<qa@example.org>",
+        "Subject: compose report: r changes",
+        "===== SUMMARY =====",
+    ] {
+        assert!(mail.contains(part), "{part} is not in {mail}");
+    }
+    assert!(
+        sandbox
+            .fails(
+                3,
+                [
+                    "changelog",
+                    "r",
+                    "r",
+                    "--mail",
+                    "a@b.org",
+                    "--from",
+                    "a@b.org",
+                    "--smtp",
+                    "smtp://127.0.0.1:1"
+                ]
+            )
+            .contains("cannot be sent")
+    );
+}
+
 /// What libsolv says of the packages of repositories: for each those that cannot be installed, with the problem.
 fn goals(sandbox: &Sandbox, dirs: &[PathBuf]) -> Option<Vec<BTreeMap<String, Vec<String>>>> {
     let python = "/usr/bin/python3";

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use cfs_indexer::changelog::{self, Build, Change, Changelog, Image, Move};
 use cfs_indexer::revision::RevPath;
 use clap::ValueEnum;
+use lettre::message::Mailbox;
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::report::CommandError;
+
+mod mail;
 
 /// Say what has changed between two composes, by source packages.
 ///
@@ -32,6 +35,26 @@ pub struct Args {
     /// Write it to a file, such as one that a mail is made of.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Send it to this address as a mail, as text or as a page.
+    #[arg(long, value_name = "ADDRESS", requires = "from", requires = "smtp", conflicts_with = "output")]
+    mail: Vec<Mailbox>,
+
+    /// Who sends the mail.
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<Mailbox>,
+
+    /// The server that takes the mail: smtp://HOST:PORT, or smtps://USER:PASSWORD@HOST.
+    #[arg(long, value_name = "URL", env = "CFS_SMTP")]
+    smtp: Option<String>,
+
+    /// What the mail is about [default: the new compose].
+    #[arg(long)]
+    subject: Option<String>,
+
+    /// Do not send the mail; print what it would hold.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,6 +84,12 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         Format::Json => format!("{}\n", value(&log)),
         Format::Html => changelog::html(&log),
     };
+    if !args.mail.is_empty() && !args.dry_run {
+        mail::send(args, &log, text, format == Format::Html)?;
+        let to: Vec<String> = args.mail.iter().map(ToString::to_string).collect();
+        let to = to.join(", ");
+        return context.output.result(format_args!("sent to {to}"), &json!({ "sent_to": to }));
+    }
     match &args.output {
         Some(path) => fs::write(path, text).map_err(|error| CommandError::io("write", path, error)),
         None => context.output.line(text.trim_end()),

@@ -50,12 +50,15 @@ fn table(out: &mut String, title: &str, heads: &[&str], rows: impl ExactSizeIter
     if rows.len() == 0 {
         return;
     }
-    let heads: String = heads.iter().map(|head| format!("<th>{head}</th>")).collect();
-    let _ = writeln!(out, "<table><tr>{heads}</tr>");
+    out.push_str("<table><tr>");
+    heads.iter().for_each(|head| out.extend(["<th>", head, "</th>"]));
+    out.push_str("</tr>\n");
     for row in rows {
-        let cells: String =
-            row.iter().map(|cell| format!("<td>{}</td>", escape(cell).replace('\n', "<br>"))).collect();
-        let _ = writeln!(out, "<tr>{cells}</tr>");
+        out.push_str("<tr>");
+        for cell in &row {
+            out.extend(["<td>", &escape(cell).replace('\n', "<br>"), "</td>"]);
+        }
+        out.push_str("</tr>\n");
     }
     out.push_str("</table>\n");
 }
