@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS")]
     from: Option<Mailbox>,
 
-    /// The server that takes the mail: smtp://HOST:PORT, or smtps://USER:PASSWORD@HOST.
+    /// The server that takes the mail: `smtp://HOST:PORT`, or `smtps://USER:PASSWORD@HOST`.
     #[arg(long, value_name = "URL", env = "CFS_SMTP")]
     smtp: Option<String>,
 
