@@ -20,6 +20,7 @@ mod life;
 mod modes;
 mod namespace;
 mod promotions;
+mod stores;
 mod users;
 mod workspaces;
 

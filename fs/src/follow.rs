@@ -2,8 +2,8 @@
 //!
 //! One thread looks when somebody rings (see [`crate::bell`]) and twice a second besides, lets the view catch up,
 //! and takes the old names from the kernel: it looks the old directory up by the path where it is kept, which
-//! moves what the kernel remembers there, and asks by the old path whether that is done. It also gives memory back
-//! when the kernel has forgotten much. Another thread counts links.
+//! moves what the kernel remembers there, and asks by the old path whether that is done. It also looks after memory
+//! when the kernel has come to hold more or less. Another thread counts links.
 //!
 //! Always true: this thread answers no question of the kernel and holds no lock while it asks one; where it
 //! cannot reach the mount by its path, it invalidates the name instead, which is slower and as right.
@@ -26,7 +26,7 @@ use crate::view::{SNAPSHOT_LABEL, Stale, View};
 
 /// How often it looks when nobody rings.
 const PACE: Duration = Duration::from_millis(500);
-/// What fewer inodes than this take is not worth giving back.
+/// What fewer inodes than this take is not worth a thought.
 const INODES_MIN: usize = 4096;
 /// So often an old name is taken away when lookups that were under way bring it back.
 const TRIES_MAX: usize = 64;
@@ -97,7 +97,8 @@ fn follow<R: Roots + 'static, N: Nodes + Send + Sync + 'static>(
             let ringers = wait(bell.as_ref());
             let look = walker.look(!ringers.is_empty());
             ringers.answer(look);
-            if tide.has_ebbed(walker.view.held_inodes()) {
+            if tide.has_turned(walker.view.held_inodes()) {
+                walker.view.make_room();
                 fuse::release_memory();
             }
         }
@@ -176,21 +177,20 @@ impl<R: Roots, N: Nodes> Walker<R, N> {
     }
 }
 
-/// How much was held at once since memory was given back.
+/// How much was held when memory was looked after last.
 #[derive(Debug, Default)]
 struct Tide {
-    highest: usize,
+    last: usize,
 }
 
 impl Tide {
-    /// Whether most of what was held is held no more.
-    fn has_ebbed(&mut self, held: usize) -> bool {
-        self.highest = self.highest.max(held);
-        let has_ebbed = self.highest >= INODES_MIN && held < self.highest / 2;
-        if has_ebbed {
-            self.highest = held;
+    /// Whether what is held is another number, worth the trouble.
+    fn has_turned(&mut self, held: usize) -> bool {
+        let has_turned = held.abs_diff(self.last) >= INODES_MIN.max(self.last / 8);
+        if has_turned {
+            self.last = held;
         }
-        has_ebbed
+        has_turned
     }
 }
 
@@ -241,10 +241,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_given_back_when_most_is_forgotten_and_not_before() {
+    fn memory_is_looked_after_when_much_has_changed() {
         let mut tide = Tide::default();
-        let held = [10, 0, 100_000, 60_000, 49_000, 30_000, 20_000, 3000, 1, 0];
-        let ebbs = held.map(|held| tide.has_ebbed(held));
-        assert_eq!(ebbs, [false, false, false, false, true, false, true, true, false, false]);
+        let held = [10, 5000, 6000, 100_000, 110_000, 115_000, 90_000, 88_000, 10, 0];
+        let turns = held.map(|held| tide.has_turned(held));
+        assert_eq!(turns, [false, true, false, true, false, true, true, false, true, false]);
     }
 }

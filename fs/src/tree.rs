@@ -151,17 +151,29 @@ pub enum NodeError {
 pub trait Nodes {
     /// Returns the decoded node called `id`; [`Node::verified`] is how an implementation decodes.
     fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError>;
+
+    /// Says that so many bytes of memory serve the same purpose elsewhere; what is kept here for speed alone can be
+    /// less by as much. What is not kept in memory has nothing to do.
+    fn make_room(&self, _bytes: usize) {}
 }
 
 impl<N: Nodes + ?Sized> Nodes for &N {
     fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError> {
         (**self).node(id)
     }
+
+    fn make_room(&self, bytes: usize) {
+        (**self).make_room(bytes);
+    }
 }
 
 impl<N: Nodes + ?Sized> Nodes for Arc<N> {
     fn node(&self, id: NodeId) -> Result<Arc<Node>, NodeError> {
         (**self).node(id)
+    }
+
+    fn make_room(&self, bytes: usize) {
+        (**self).make_room(bytes);
     }
 }
 

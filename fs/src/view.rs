@@ -418,6 +418,12 @@ impl<R: Roots, N: Nodes> View<R, N> {
         self.inodes.len()
     }
 
+    /// Keeps of directories what memory is left beside the inodes that are held: what the kernel holds it does not
+    /// ask for.
+    pub fn make_room(&self) {
+        self.nodes.make_room(self.inodes.len().saturating_mul(inodes::HELD_BYTES));
+    }
+
     /// The attributes of an inode, and how long they hold.
     pub fn attributes(&self, inode: Inode) -> Result<(Attributes, Holds), ViewError> {
         if inode == Inode::TOP {
@@ -540,8 +546,10 @@ impl<R: Roots, N: Nodes> View<R, N> {
         Ok(match self.known(inode)? {
             Known::Dir(dir) => of_dir(&dir),
             Known::Shared(Shared::File(file)) => {
+                let more =
+                    self.roots.labels(file.blob).map_err(|source| ViewError::roots(file.blob, source))?;
                 let blob = label("blake3", file.blob.to_string());
-                [blob].into_iter().chain(ghost(file.is_ghost)).collect()
+                [blob].into_iter().chain(more).chain(ghost(file.is_ghost)).collect()
             }
             Known::Shared(Shared::Link(_) | Shared::Place(_)) => Vec::new(),
         })

@@ -13,6 +13,7 @@ use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::Access;
 
 use crate::refname::RefName;
 use crate::revision::Revision;
@@ -278,8 +279,7 @@ fn sqlite_error(verb: &'static str, path: &Path, source: rusqlite::Error) -> Cat
 
 /// A connection with the settings that the promises rest on.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // The write-ahead log stays when the last process goes, so a promotion is one append and one sync; whoever
@@ -291,7 +291,34 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.pragma_update(None, "cell_size_check", "ON")?;
     connection.set_prepared_statement_cache_capacity(64);
+    // In KiB. The kernel remembers the file's pages, and whoever reads many nodes remembers those; every thread of
+    // a mount has a connection.
+    connection.pragma_update(None, "cache_size", -512)?;
     Ok(connection)
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    // Where the file cannot be written, SQLite opens it for reading.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    if path.with_extension("db-wal").exists() || rustix::fs::access(dir, Access::WRITE_OK).is_ok() {
+        return Ok(connection);
+    }
+    // The write-ahead log is not there and cannot be made, so everything is in the database itself, and nobody
+    // here changes it.
+    let mut address = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                address.push(char::from(*byte))
+            }
+            byte => address += &format!("%{byte:02x}"),
+        }
+    }
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(address + "?immutable=1", flags)
 }
 
 /// Refuses file systems on which WAL's shared memory or locks do not work.

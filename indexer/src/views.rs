@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cfs_fs::digest::SnapshotId;
+use cfs_fs::digest::{BlobId, SnapshotId};
 use cfs_fs::name::TreePath;
 use cfs_fs::view::access::{self, Access};
 use cfs_fs::view::roots::{self, Past, Root, Roots, RootsError};
@@ -13,6 +13,9 @@ use cfs_fs::view::roots::{self, Past, Root, Roots, RootsError};
 use crate::catalogue::{Catalogue, Ref, Target};
 use crate::refname::RefName;
 use crate::snapshot::{Rule, Rules};
+
+/// The extended attribute of a file that tells its SHA-256.
+const SHA256_LABEL: &str = "user.cfs.sha256";
 
 impl Roots for Catalogue {
     fn find(&self, name: &TreePath) -> Result<Option<roots::Target>, RootsError> {
@@ -65,6 +68,11 @@ impl Roots for Catalogue {
 
     fn moves(&self) -> Result<u64, RootsError> {
         Ok(self.log_length()?)
+    }
+
+    fn labels(&self, blob: BlobId) -> Result<Vec<(String, String)>, RootsError> {
+        let sha256 = self.sha256_of(blob)?;
+        Ok(sha256.map(|hex| (SHA256_LABEL.to_owned(), hex)).into_iter().collect())
     }
 }
 

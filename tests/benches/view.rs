@@ -1,7 +1,7 @@
 //! `cargo bench --bench view [-- PART…] [--quick]`: a mount against ext4 on the same files, in the same run.
 //!
 //! Every line is a ratio of times (1 is as fast as ext4, less is faster) with its aim. Parts: lookup, walk,
-//! read, small, million. `--quick` uses a tenth of the files. Root sees more: caches are dropped, and files
+//! flip, read, small, million. `--quick` uses a tenth of the files. Root sees more: caches are dropped, and files
 //! pass through.
 #![expect(
     clippy::print_stdout,
@@ -15,13 +15,17 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use cfs_fs::bell;
 use cfs_fs::digest::BlobId;
 use cfs_fs::name::Name;
 use cfs_fs::tree::{Entry, Item, Kind, NodeMap, Stage};
 use cfs_indexer::catalogue::{CatalogueError, Draft, Signer};
+use cfs_indexer::config::Config;
 use cfs_indexer::depot::Depot;
+use cfs_indexer::promote;
 
 const FILES_PER_DIR: usize = 250;
 const MTIME: i64 = 1_700_000_000;
@@ -41,6 +45,9 @@ fn main() {
     }
     if wanted("walk") {
         walk(&dir("walk"), 500_000 / part);
+    }
+    if wanted("flip") {
+        flip(&dir("flip"), 500_000 / part);
     }
     if wanted("read") {
         read(&dir("read"), (2 << 30) / part as u64);
@@ -147,6 +154,82 @@ fn walk(dir: &Path, files: usize) {
 
 fn first_find(took: Duration, ext4: Duration) {
     println!("  first find {:.2} (no aim) {took:?}, ext4 {ext4:?}", ratio(took, ext4));
+}
+
+/// How long a flip takes until everybody sees it, while the kernel remembers the whole view.
+fn flip(dir: &Path, files: usize) {
+    const FLIPS: usize = 200;
+    println!("\nflip: of {files} files one in a hundred directories changes, {FLIPS} flips");
+    let store = dir.join("store");
+    sketch(&store, files);
+    let depot = Depot::open(&store).unwrap();
+    (0..2).for_each(|version| grow(&depot, &format!("compose/{version}"), files, version));
+    let mount = Mount::new(dir, &[]);
+    let view = dir.join("mnt/views/x");
+    let remember = || run(Command::new("find").arg(&view).arg("-ls").stdout(Stdio::null()));
+    for (name, readers) in [("idle", 0), ("under load", 2)] {
+        let is_done = AtomicBool::new(false);
+        let times: Vec<Duration> = std::thread::scope(|scope| {
+            for reader in 0..readers {
+                let (view, is_done) = (&view, &is_done);
+                scope.spawn(move || load(view, reader, is_done));
+            }
+            let times = (0..FLIPS).map(|number| {
+                if number % 20 == 0 {
+                    remember();
+                }
+                flip_once(&depot, &view, number)
+            });
+            let times = times.collect();
+            is_done.store(true, Ordering::Relaxed);
+            times
+        });
+        let mut times = times;
+        times.sort();
+        let [middle, late, last] = [FLIPS / 2, FLIPS * 99 / 100, FLIPS - 1].map(|at| times[at]);
+        println!(
+            "  visible after the commit, {name}: median {middle:?}, p99 {late:?} (aim 5 ms), slowest {last:?}; the \
+             kernel holds {} inodes",
+            mount.stat("inodes")
+        );
+    }
+    drop(mount);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// Walks the view, or asks for names that are not there, again and again.
+fn load(view: &Path, reader: usize, is_done: &AtomicBool) {
+    let mut number = 0;
+    while !is_done.load(Ordering::Relaxed) {
+        if reader == 0 {
+            // A directory that changes now and then may be gone while it is read.
+            let _ = Command::new("find")
+                .arg(view)
+                .arg("-ls")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+        } else {
+            stat(&view.join(format!("d00001/none-{number}")));
+            number += 1;
+        }
+    }
+}
+
+/// Lets `x` become the other version; the time from the commit until a path shows it.
+fn flip_once(depot: &Depot, view: &Path, number: usize) -> Duration {
+    let version = (number + 1) % 2;
+    let mark = view.join(path(0));
+    let step = promote::Step::plain(format!("compose/{version}").parse().unwrap(), "x".parse().unwrap());
+    let request = promote::Request { steps: vec![step], ..promote::Request::default() };
+    let now = MTIME + number as i64;
+    let signer = Signer { actor: "bench".into(), tool: "bench".into(), now };
+    promote::apply(depot, &Config::default(), &request, &signer).unwrap();
+    time(|| {
+        let silent = bell::ring(&depot.store.run_dir(), Duration::from_mins(1)).unwrap();
+        assert!(silent.is_empty(), "{silent:?}");
+        assert_eq!(fs::symlink_metadata(&mark).unwrap().len(), 8 + version as u64);
+    })
 }
 
 /// A large file.
@@ -289,6 +372,8 @@ fn million(dir: &Path, files: usize) {
     let mib = || mount.stat("resident_bytes") >> 20;
     let before = mib();
     run(Command::new("find").arg(mount.view()).arg("-ls").stdout(Stdio::null()));
+    // Memory is looked after twice a second.
+    std::thread::sleep(Duration::from_secs(2));
     println!(
         "  memory {before} MiB, after a walk {} MiB for {} inodes (aim 150)",
         mib(),
@@ -296,7 +381,7 @@ fn million(dir: &Path, files: usize) {
     );
     if drop_caches("2") {
         // The kernel says what it forgets a little later.
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(3));
         println!("  when the kernel has forgotten {} MiB for {} inodes", mib(), mount.stat("inodes"));
     }
     drop(mount);
@@ -346,25 +431,30 @@ fn path(number: usize) -> String {
 
 /// Makes a store with a ref `x` that names a tree of so many files, whose blobs nobody reads.
 fn sketch(store: &Path, files: usize) {
-    let depot = Depot::create(store).unwrap();
+    grow(&Depot::create(store).unwrap(), "x", files, 0);
+}
+
+/// Makes a ref name a tree of so many files. One in a hundred directories is different in every version.
+fn grow(depot: &Depot, name: &str, files: usize, version: usize) {
     let base = NodeMap::new();
     let mut stage = Stage::new(&base);
     let (mut blobs, mut tops) = (Vec::with_capacity(files), Vec::new());
     let entry = |name: &str, item| Entry { name: Name::new(name).unwrap(), item };
     for first in (0..files).step_by(FILES_PER_DIR) {
         let mut entries = Vec::new();
+        let version = if first / FILES_PER_DIR % 100 == 0 { version } else { 0 };
         for number in first..(first + FILES_PER_DIR).min(files) {
-            let blob = BlobId::of(&number.to_le_bytes());
-            blobs.push((blob, 8, &[][..]));
-            let kind = Kind::File { blob, size_bytes: 8, executable: false };
+            let blob = BlobId::of(&[number, version].map(usize::to_le_bytes).concat());
+            let size_bytes = 8 + version as u64;
+            blobs.push((blob, size_bytes, &[][..]));
+            let kind = Kind::File { blob, size_bytes, executable: false };
             let path = path(number);
-            entries.push(entry(
-                path.split_once('/').unwrap().1,
-                Item { mtime: MTIME + number as i64 % 10_000, kind },
-            ));
+            let mtime = MTIME + number as i64 % 10_000 + version as i64;
+            entries.push(entry(path.split_once('/').unwrap().1, Item { mtime, kind }));
         }
         let kind = Kind::Dir(stage.write_dir(&entries));
-        tops.push(entry(path(first).split_once('/').unwrap().0, Item { mtime: MTIME, kind }));
+        let mtime = MTIME + version as i64;
+        tops.push(entry(path(first).split_once('/').unwrap().0, Item { mtime, kind }));
     }
     let root = stage.write_dir(&tops);
     depot.catalogue.record_blobs(blobs).unwrap();
@@ -380,7 +470,7 @@ fn sketch(store: &Path, files: usize) {
     let signer = Signer { actor: "bench".into(), tool: "bench".into(), now: MTIME };
     let update = depot
         .catalogue
-        .update_ref(&depot.store, &"x".parse().unwrap(), &signer, |_| Ok::<_, CatalogueError>(draft.take()));
+        .update_ref(&depot.store, &name.parse().unwrap(), &signer, |_| Ok::<_, CatalogueError>(draft.take()));
     update.unwrap().unwrap();
 }
 

@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
+use cfs_fs::digest::BlobId;
+use cfs_indexer::depot::Depot;
+
 use super::*;
 
 /// A source with a bit of everything, imported into `staging`.
@@ -268,6 +271,16 @@ fn extended_attributes_and_space() {
     assert_eq!(dump.matches("user.cfs.blake3=").count(), 2);
     assert_eq!(dump.matches("user.cfs.snapshot=").count(), 1);
     assert_ne!(sh(&live.path("views/staging"), "getfattr -n user.other small").code, 0);
+    assert_ne!(sh(&live.path("views/staging"), "getfattr -n user.cfs.sha256 small").code, 0);
+
+    says("`user.cfs.sha256` of a file is its SHA-256, where a sync has computed it.");
+    let depot = Depot::open(&sandbox.store()).unwrap();
+    let blob: BlobId = attribute("blake3", "small").parse().unwrap();
+    let size = fs::metadata(live.path("views/staging/small")).unwrap().len();
+    let sum = sh_ok(&live.path("views/staging"), "sha256sum small | cut -d' ' -f1");
+    let known = [format!("sha256:{}", sum.trim()).parse().unwrap()];
+    depot.catalogue.record_blobs([(blob, size, &known[..])]).unwrap();
+    assert_eq!(attribute("sha256", "small"), sum.trim());
 
     says("`statfs` tells the space of the file system that holds the store.");
     let figures = |path: &Path| sh_ok(path, "stat -f -c '%b %c %S %l' .");

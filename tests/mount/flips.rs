@@ -21,8 +21,6 @@ const FLIPS: &str = "CFS_TEST_FLIPS";
 /// Without it, as many as fit into the time, of which there are always enough to be worth it.
 const TIME: Duration = Duration::from_secs(12);
 const FLIPS_MIN: usize = 150;
-/// After so many, everything that the process keeps for good is there.
-const FLIPS_WARM: usize = 100;
 
 /// Makes the next flip of `staging` and waits for the mounts, as `cfs promote` does.
 fn flip(depot: &Depot, generation: usize) {
@@ -139,7 +137,8 @@ fn eight_readers_during_many_flips_see_one_generation_each_time() {
         while !is_enough(flips) && !readers.iter().any(std::thread::ScopedJoinHandle::is_finished) {
             flips += 1;
             flip(&depot, flips % GENERATIONS);
-            if flips == FLIPS_WARM {
+            // The first half fills what is bounded; what leaks goes on in the second.
+            if before.is_none() && wanted.map_or(began.elapsed() > TIME / 2, |wanted| flips >= wanted / 2) {
                 before = memory_kib(&live);
             }
         }
@@ -151,10 +150,11 @@ fn eight_readers_during_many_flips_see_one_generation_each_time() {
     assert!(seen.iter().filter(|seen| seen.len() > 1).count() >= 5, "{seen:?}");
     assert_eq!(logs(&sandbox), "", "nothing went wrong");
     if let (Some(before), Some(after)) = (before, after) {
-        assert!(after < before + before / 10 + 8192, "{before} KiB before, {after} KiB after");
+        assert!(after < before + before / 10, "{before} KiB before, {after} KiB after");
     }
     // Every flip made a snapshot, and all of them are there at once.
-    let snapshots = fs::read_dir(live.path("snapshots")).unwrap().count();
+    let snapshots = fs::read_dir(live.path("snapshots")).unwrap();
+    let snapshots = snapshots.filter(|entry| entry.as_ref().unwrap().path().join("d0/f0").exists()).count();
     assert!(snapshots >= flips, "{snapshots} snapshots after {flips} flips");
     drop(daemon);
 }

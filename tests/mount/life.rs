@@ -111,6 +111,25 @@ fn of_several_that_mount_at_one_place_one_succeeds() {
 }
 
 #[test]
+fn of_several_that_recover_a_dead_mount_one_succeeds() {
+    if !can_mount() {
+        return;
+    }
+    let sandbox = world();
+    let dead = mount(&sandbox, "mnt", &[]);
+    kill_process(dead.daemon(), Signal::KILL).unwrap();
+    assert!(dead.daemon_has_ended());
+    let start =
+        |_| sandbox.cfs().args(["mount", "mnt"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let children: Vec<_> = (0..4).map(start).collect();
+    let done = children.into_iter().filter_map(|mut child| child.wait().unwrap().success().then_some(()));
+    assert_eq!(done.count(), 1);
+    assert_eq!(fs::read_to_string(dead.path("views/staging/dir/file")).unwrap(), "content");
+    sandbox.ok(["umount", "mnt"]);
+    assert!(is_empty(&dead.dir));
+}
+
+#[test]
 fn signals_end_a_mount_cleanly() {
     if !can_mount() {
         return;

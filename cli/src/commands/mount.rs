@@ -1,7 +1,7 @@
 //! `cfs mount`
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -201,9 +201,7 @@ fn claim(dir: &Path) -> Result<File, CommandError> {
 
 /// Starts the process that serves the mount and waits until the mount answers.
 fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Result<(), CommandError> {
-    // The name follows from the mount point, so that the next mount there writes it again.
-    let log_path = store.run_dir().join(format!("{}.log", name_of(dir)));
-    let log = File::create(&log_path).map_err(|error| CommandError::io("write", &log_path, error))?;
+    let (log, log_path) = make_log(store, dir)?;
     let program = std::env::current_exe().map_err(|error| CommandError::io("find", "cfs".as_ref(), error))?;
     // The process goes elsewhere, so the path must be whole.
     let root = store.root();
@@ -265,6 +263,21 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
             "metrics": mode["metrics"],
         }),
     )
+}
+
+/// The log of the mount at `dir`, and where it is.
+fn make_log(store: &Store, dir: &Path) -> Result<(File, PathBuf), CommandError> {
+    // The name follows from the mount point, so that the next mount there writes it again.
+    let path = store.run_dir().join(format!("{}.log", name_of(dir)));
+    match File::create(&path) {
+        Ok(log) => return Ok((log, path)),
+        Err(error)
+            if [ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied].contains(&error.kind()) => {}
+        Err(error) => return Err(CommandError::io("write", &path, error)),
+    }
+    let made = tempfile::Builder::new().prefix("cfs-mount-").suffix(".log").tempfile();
+    let made = made.and_then(|file| Ok(file.keep()?));
+    made.map_err(|error| CommandError::io("write a log in", &std::env::temp_dir(), error))
 }
 
 /// A short name for the mount at `dir`.

@@ -31,6 +31,9 @@ use crate::view::{Answer, Holds, Inode, View, ViewError};
 /// As good as forever, in a range that every kernel can add to its clock.
 const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// How the names of all extended attributes begin.
+const LABELS: &str = "user.cfs.";
+
 /// What becomes of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -180,6 +183,10 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
             }
             Question::Label { name, room_bytes } if inode == Inode::TOP && name == STATS_LABEL.as_bytes() => {
                 put_sized(room, room_bytes, self.stats().as_bytes())?;
+            }
+            // Every `ls -l` asks for labels that nothing here has.
+            Question::Label { name, .. } if !name.starts_with(LABELS.as_bytes()) => {
+                return Err(Errno::NODATA.into());
             }
             Question::Label { name, room_bytes } => {
                 let labels = self.view.labels(inode).map_err(failed)?;

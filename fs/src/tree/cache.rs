@@ -4,7 +4,7 @@
 //! one node just asked for), and an error is never kept.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
@@ -14,6 +14,8 @@ use crate::digest::NodeId;
 
 /// What a mount keeps unless told otherwise: the nodes of about 500,000 files.
 pub const CACHE_BYTES: usize = 64 << 20;
+/// This part of the limit stays, whoever else needs memory: the directories in use right now.
+const LEAST_PART: usize = 4;
 /// Parts with a lock of their own, so that threads seldom wait for each other.
 const SHARDS: usize = 16;
 
@@ -21,7 +23,9 @@ const SHARDS: usize = 16;
 pub struct CachedNodes<N> {
     nodes: N,
     shards: [Mutex<Shard>; SHARDS],
-    shard_bytes: usize,
+    limit_bytes: usize,
+    /// Of each shard, now.
+    shard_bytes: AtomicUsize,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -42,7 +46,8 @@ impl<N> CachedNodes<N> {
     /// Keeps up to `limit_bytes` of what `nodes` gives.
     pub fn new(nodes: N, limit_bytes: usize) -> Self {
         let shards = std::array::from_fn(|_| Mutex::new(Shard { kept: LruCache::unbounded(), bytes: 0 }));
-        Self { nodes, shards, shard_bytes: limit_bytes / SHARDS, hits: 0.into(), misses: 0.into() }
+        let shard_bytes = (limit_bytes / SHARDS).into();
+        Self { nodes, shards, limit_bytes, shard_bytes, hits: 0.into(), misses: 0.into() }
     }
 
     /// What the kept nodes take in memory, about.
@@ -69,8 +74,16 @@ impl<N: Nodes> Nodes for CachedNodes<N> {
         self.misses.fetch_add(1, Ordering::Relaxed);
         // Two threads may fetch one node at once; that costs less than one waiting for the other's disk.
         let node = self.nodes.node(id)?;
-        self.shard(id).keep(id, Arc::clone(&node), self.shard_bytes);
+        self.shard(id).keep(id, Arc::clone(&node), self.shard_bytes.load(Ordering::Relaxed));
         Ok(node)
+    }
+
+    fn make_room(&self, bytes: usize) {
+        let left = self.limit_bytes.saturating_sub(bytes).max(self.limit_bytes / LEAST_PART);
+        let shard_bytes = left / SHARDS;
+        if self.shard_bytes.swap(shard_bytes, Ordering::Relaxed) > shard_bytes {
+            self.shards.iter().for_each(|shard| lock(shard).shorten(shard_bytes));
+        }
     }
 }
 
@@ -80,6 +93,10 @@ impl Shard {
         if let Some(before) = self.kept.put(id, node) {
             self.bytes -= memory_bytes(&before);
         }
+        self.shorten(limit_bytes);
+    }
+
+    fn shorten(&mut self, limit_bytes: usize) {
         while self.bytes > limit_bytes {
             let Some((_, node)) = self.kept.pop_lru() else { break };
             self.bytes -= memory_bytes(&node);

@@ -10,14 +10,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::packed::{PackedFile, Permits};
+use self::table::{ROOM_MIN, Table};
 use super::access::{Access, Permit};
 use super::identity::LOWEST;
 use super::links::Slot;
 use super::places::Place;
 use crate::digest::{BlobId, NodeId, SnapshotId};
 use crate::name::{Name, TreePath};
+
+mod packed;
+mod table;
 
 /// A number that the kernel knows something by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,12 +118,23 @@ pub(super) enum Way {
 }
 
 const SHARDS: usize = 16;
+/// What a file that the kernel holds takes here, about.
+pub(super) const HELD_BYTES: usize = 72;
 
 /// Everything the kernel holds, except the top.
 #[derive(Debug, Default)]
 pub(super) struct Inodes {
-    shared: [Mutex<HashMap<u64, Counted>>; SHARDS],
+    shared: [Mutex<Shard>; SHARDS],
+    permits: Permits,
     dirs: Mutex<Dirs>,
+}
+
+/// What is known by the number that programs see. A number is in one of both.
+#[derive(Debug, Default)]
+struct Shard {
+    /// Files, which are nearly everything.
+    files: Table<PackedFile>,
+    others: HashMap<u64, Counted>,
 }
 
 #[derive(Debug)]
@@ -181,22 +198,14 @@ impl Inodes {
     /// The same for what has as many names as `links` tells of whatever has the number.
     pub(super) fn enter_file(&self, number: u64, shared: Shared, links: impl Fn() -> u32) -> (Inode, u32) {
         let wanted = number;
-        let mut number = number;
+        let (mut number, mut shared) = (number, shared);
         loop {
-            let mut known = self.shard(number);
+            let mut shard = self.shard(number);
             // Told under the lock: whoever counts meanwhile finds what is entered here, or is seen here.
             let links = if number == wanted { links() } else { 1 };
-            match known.get_mut(&number) {
-                None => {
-                    known.insert(number, Counted { shared, lookups: 1, links, verified: false });
-                    return (Inode(number), links);
-                }
-                Some(counted) if counted.shared == shared => {
-                    counted.lookups += 1;
-                    counted.links = links;
-                    return (Inode(number), links);
-                }
-                Some(_) => number = (number + 1).max(LOWEST),
+            match shard.enter(number, shared, links, &self.permits) {
+                Ok(()) => return (Inode(number), links),
+                Err(refused) => (number, shared) = ((number + 1).max(LOWEST), refused),
             }
         }
     }
@@ -205,8 +214,8 @@ impl Inodes {
     pub(super) fn find_place(&self, number: u64, place: &Place) -> Option<Inode> {
         let mut number = number;
         loop {
-            match &self.shard(number).get(&number)?.shared {
-                Shared::Place(found) if **found == *place => return Some(Inode(number)),
+            match self.shard(number).get(number, &self.permits)? {
+                Shared::Place(found) if *found == *place => return Some(Inode(number)),
                 _ => number = (number + 1).max(LOWEST),
             }
         }
@@ -222,7 +231,7 @@ impl Inodes {
             let dirs = lock(&self.dirs);
             dirs.by_number.get(&inode.0).map(|counted| Known::Dir(Arc::clone(&counted.dir)))
         } else {
-            self.shard(inode.0).get(&inode.0).map(|counted| Known::Shared(counted.shared.clone()))
+            self.shard(inode.0).get(inode.0, &self.permits).map(Known::Shared)
         }
     }
 
@@ -236,25 +245,28 @@ impl Inodes {
                 && let Some(gone) = dirs.by_number.remove(&inode.0)
             {
                 dirs.by_way.remove(&gone.way);
+                shrink(&mut dirs.by_number);
+                shrink(&mut dirs.by_way);
             }
         } else {
-            let mut known = self.shard(inode.0);
-            let Some(counted) = known.get_mut(&inode.0) else { return };
-            counted.lookups = counted.lookups.saturating_sub(lookups);
-            if counted.lookups == 0 {
-                known.remove(&inode.0);
-            }
+            self.shard(inode.0).forget(inode.0, lookups);
         }
     }
 
     /// How many names the file was said to have last.
     pub(super) fn links(&self, inode: Inode) -> u32 {
-        self.shard(inode.0).get(&inode.0).map_or(1, |counted| counted.links)
+        let shard = self.shard(inode.0);
+        let of_file = shard.files.get(inode.0).map(PackedFile::links);
+        of_file.or_else(|| Some(shard.others.get(&inode.0)?.links)).unwrap_or(1)
     }
 
     /// Says how many names a file has; returns whether the kernel has been told another number.
     pub(super) fn set_links(&self, inode: Inode, links: u32) -> bool {
-        match self.shard(inode.0).get_mut(&inode.0) {
+        let mut shard = self.shard(inode.0);
+        if let Some(file) = shard.files.get_mut(inode.0) {
+            return file.set_links(links);
+        }
+        match shard.others.get_mut(&inode.0) {
             Some(counted) if counted.links != links => {
                 counted.links = links;
                 true
@@ -265,19 +277,26 @@ impl Inodes {
 
     /// Whether the file's blob was found whole since the kernel got to know the file.
     pub(super) fn is_verified(&self, inode: Inode) -> bool {
-        self.shard(inode.0).get(&inode.0).is_some_and(|counted| counted.verified)
+        self.verified_blob(inode).is_some()
     }
 
     /// The file's blob, if it was found whole since the kernel got to know the file.
     pub(super) fn verified_blob(&self, inode: Inode) -> Option<BlobId> {
-        match self.shard(inode.0).get(&inode.0) {
+        let shard = self.shard(inode.0);
+        if let Some(file) = shard.files.get(inode.0) {
+            return file.verified_blob();
+        }
+        match shard.others.get(&inode.0) {
             Some(Counted { shared: Shared::File(file), verified: true, .. }) => Some(file.blob),
             _ => None,
         }
     }
 
     pub(super) fn set_verified(&self, inode: Inode) {
-        if let Some(counted) = self.shard(inode.0).get_mut(&inode.0) {
+        let mut shard = self.shard(inode.0);
+        if let Some(file) = shard.files.get_mut(inode.0) {
+            file.set_verified();
+        } else if let Some(counted) = shard.others.get_mut(&inode.0) {
             counted.verified = true;
         }
     }
@@ -288,9 +307,68 @@ impl Inodes {
         shared + lock(&self.dirs).by_number.len()
     }
 
-    fn shard(&self, number: u64) -> MutexGuard<'_, HashMap<u64, Counted>> {
+    fn shard(&self, number: u64) -> MutexGuard<'_, Shard> {
         // Any bits are as good as random.
-        lock(&self.shared[usize::from(number.to_le_bytes()[0]) % SHARDS])
+        lock(&self.shared[usize::from(number.to_le_bytes()[4]) % SHARDS])
+    }
+}
+
+impl Shard {
+    /// Counts a lookup of `shared`, or gives it back when another thing has the number.
+    fn enter(&mut self, number: u64, shared: Shared, links: u32, permits: &Permits) -> Result<(), Shared> {
+        if let Some(known) = self.files.get_mut(number) {
+            if Shared::File(known.file(permits)) != shared {
+                return Err(shared);
+            }
+            known.enter(links);
+            return Ok(());
+        }
+        if let Some(known) = self.others.get_mut(&number) {
+            if known.shared != shared {
+                return Err(shared);
+            }
+            known.lookups += 1;
+            known.links = links;
+            return Ok(());
+        }
+        let packed = match &shared {
+            Shared::File(file) => PackedFile::pack(file, links, permits),
+            Shared::Link(_) | Shared::Place(_) => None,
+        };
+        if packed.is_none_or(|packed| self.files.insert(number, packed).is_err()) {
+            self.others.insert(number, Counted { shared, lookups: 1, links, verified: false });
+        }
+        Ok(())
+    }
+
+    fn get(&self, number: u64, permits: &Permits) -> Option<Shared> {
+        let of_file = self.files.get(number).map(|file| Shared::File(file.file(permits)));
+        of_file.or_else(|| Some(self.others.get(&number)?.shared.clone()))
+    }
+
+    fn forget(&mut self, number: u64, lookups: u64) {
+        if let Some(file) = self.files.get_mut(number) {
+            if file.forget(lookups) {
+                self.files.remove(number);
+            }
+        } else if let Some(counted) = self.others.get_mut(&number) {
+            counted.lookups = counted.lookups.saturating_sub(lookups);
+            if counted.lookups == 0 {
+                self.others.remove(&number);
+                shrink(&mut self.others);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.files.len() + self.others.len()
+    }
+}
+
+/// Gives room back that most of a map's entries have left.
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > ROOM_MIN && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.len() * 2);
     }
 }
 

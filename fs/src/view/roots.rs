@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 
 use super::access::Access;
-use crate::digest::SnapshotId;
+use crate::digest::{BlobId, SnapshotId};
 use crate::name::TreePath;
 use crate::tree::Item;
 
@@ -91,6 +91,9 @@ pub trait Roots: Send + Sync {
 
     /// A number that grows with every move of any ref.
     fn moves(&self) -> Result<u64, RootsError>;
+
+    /// What else is known of a blob: more extended attributes of its files, by name.
+    fn labels(&self, blob: BlobId) -> Result<Vec<(String, String)>, RootsError>;
 }
 
 impl<R: Roots + ?Sized> Roots for std::sync::Arc<R> {
@@ -129,6 +132,10 @@ impl<R: Roots + ?Sized> Roots for std::sync::Arc<R> {
 
     fn moves(&self) -> Result<u64, RootsError> {
         (**self).moves()
+    }
+
+    fn labels(&self, blob: BlobId) -> Result<Vec<(String, String)>, RootsError> {
+        (**self).labels(blob)
     }
 }
 
@@ -200,5 +207,9 @@ impl<R: Roots> Roots for Kept<R> {
 
     fn moves(&self) -> Result<u64, RootsError> {
         self.roots.moves()
+    }
+
+    fn labels(&self, blob: BlobId) -> Result<Vec<(String, String)>, RootsError> {
+        self.roots.labels(blob)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::places::Generation;
 use super::roots::{Kept, Past, Root, Roots, RootsError, Target};
-use crate::digest::SnapshotId;
+use crate::digest::{BlobId, SnapshotId};
 use crate::name::TreePath;
 
 /// `R`, with refs as they are shown.
@@ -114,5 +114,9 @@ impl<R: Roots> Roots for Shown<R> {
 
     fn moves(&self) -> Result<u64, RootsError> {
         self.roots.moves()
+    }
+
+    fn labels(&self, blob: BlobId) -> Result<Vec<(String, String)>, RootsError> {
+        self.roots.labels(blob)
     }
 }

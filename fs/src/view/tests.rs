@@ -84,6 +84,10 @@ impl Roots for Map {
     fn moves(&self) -> Result<u64, RootsError> {
         Ok(self.refs.read().unwrap().values().map(|log| log.len() as u64).sum())
     }
+
+    fn labels(&self, _: BlobId) -> Result<Vec<(String, String)>, RootsError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A store in a temporary directory with refs in memory.

@@ -83,6 +83,16 @@ impl Catalogue {
         })
     }
 
+    /// Returns the SHA-256 of a blob in hexadecimal digits, where it was computed.
+    pub fn sha256_of(&self, blob: BlobId) -> Result<Option<String>, CatalogueError> {
+        self.read("look for the digest of a blob", |connection| {
+            // Its code stands here as it does in the index, which a parameter would not be known to match.
+            let mut statement = connection
+                .prepare_cached("SELECT lower(hex(digest)) FROM digests WHERE algorithm = 4 AND hash = ?")?;
+            statement.query_row([blob.as_bytes()], |row| row.get(0)).optional()
+        })
+    }
+
     /// Counts everything; reads whole tables.
     pub fn totals(&self) -> Result<Totals, CatalogueError> {
         self.read("count", |connection| {

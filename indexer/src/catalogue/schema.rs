@@ -116,6 +116,10 @@ const MIGRATIONS: &[&str] = &[
         output TEXT NOT NULL
     ) STRICT;
 ",
+    "
+    -- To tell the SHA-256 of a file.
+    CREATE INDEX sha256_by_blob ON digests(hash) WHERE algorithm = 4;
+",
 ];
 
 /// Creates an empty database in WAL mode at `path`; a database that is there already is left alone.
@@ -142,7 +146,8 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Ca
         return Err(unusable("is not a cfs catalogue".into()));
     }
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(fail)?;
-    if mode != "wal" {
+    // What is opened for reading where there is no log (see `open` above) has no mode to speak of.
+    if mode != "wal" && !connection.is_readonly(rusqlite::MAIN_DB).map_err(fail)? {
         return Err(unusable(format!("its journal mode is {mode}, not wal")));
     }
     let applied = pragma("user_version").map_err(fail)?;

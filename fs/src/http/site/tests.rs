@@ -57,6 +57,10 @@ impl Roots for Roots1 {
     fn moves(&self) -> Result<u64, RootsError> {
         Ok(self.generations.len() as u64)
     }
+
+    fn labels(&self, _: BlobId) -> Result<Vec<(String, String)>, RootsError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Writes a tree of files whose content is their path, and of symlinks (`path -> target`).

@@ -79,3 +79,21 @@ fn a_node_that_is_missing_is_asked_for_again() {
     assert_eq!(cached.nodes.1.load(Ordering::Relaxed), 2);
     assert_eq!(cached.bytes(), 0);
 }
+
+#[test]
+fn room_is_made_for_others_and_taken_back() {
+    let (nodes, top) = directory(50_000);
+    let limit = 4 << 20;
+    let cached = CachedNodes::new(Counting(nodes, AtomicUsize::new(0)), limit);
+    let fill = || {
+        for_each_entry(&cached, top, &mut |_| Ok::<(), NodeError>(())).unwrap();
+        cached.bytes()
+    };
+    assert!(fill() > limit / 2);
+    cached.make_room(limit / 2);
+    assert!(cached.bytes() <= limit / 2 && fill() <= limit / 2 && fill() > limit / 4);
+    cached.make_room(usize::MAX);
+    assert!(cached.bytes() <= limit / 4 && fill() > limit / 8);
+    cached.make_room(0);
+    assert!(fill() > limit / 2);
+}
