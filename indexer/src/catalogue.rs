@@ -307,18 +307,14 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     }
     // The write-ahead log is not there and cannot be made, so everything is in the database itself, and nobody
     // here changes it.
-    let mut address = String::from("file:");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                address.push(char::from(*byte))
-            }
-            byte => address += &format!("%{byte:02x}"),
-        }
-    }
+    let escaped = |byte: &u8| match byte {
+        b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(*byte).to_string(),
+        byte => format!("%{byte:02x}"),
+    };
+    let address: String = path.as_os_str().as_encoded_bytes().iter().map(escaped).collect();
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(address + "?immutable=1", flags)
+    Connection::open_with_flags(format!("file:{address}?immutable=1"), flags)
 }
 
 /// Refuses file systems on which WAL's shared memory or locks do not work.

@@ -442,7 +442,7 @@ fn grow(depot: &Depot, name: &str, files: usize, version: usize) {
     let entry = |name: &str, item| Entry { name: Name::new(name).unwrap(), item };
     for first in (0..files).step_by(FILES_PER_DIR) {
         let mut entries = Vec::new();
-        let version = if first / FILES_PER_DIR % 100 == 0 { version } else { 0 };
+        let version = if (first / FILES_PER_DIR).is_multiple_of(100) { version } else { 0 };
         for number in first..(first + FILES_PER_DIR).min(files) {
             let blob = BlobId::of(&[number, version].map(usize::to_le_bytes).concat());
             let size_bytes = 8 + version as u64;

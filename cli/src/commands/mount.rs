@@ -159,13 +159,13 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     if let Some(name) = &args.view {
         depot.catalogue.follow_ref(name)?;
     }
+    // Whoever frees the directory of a dead mount must not meet one that another has just made.
+    let alone = if args.serve { None } else { Some(claim(&args.dir)?) };
     let dir = prepare(&args.dir, context)?;
     if args.foreground {
+        drop(alone);
         serve(args, context, depot, &dir)
     } else {
-        let _alone = claim(&dir)?;
-        // Another one may have mounted meanwhile.
-        prepare(&dir, context)?;
         launch(args, context, &depot.store, &dir)
     }
 }
@@ -193,9 +193,13 @@ fn prepare(dir: &Path, context: &Context<'_>) -> Result<PathBuf, CommandError> {
 
 /// Waits for others that are about to mount at `dir` and keeps them waiting as long as the result lives.
 fn claim(dir: &Path) -> Result<File, CommandError> {
-    let file = File::open(dir).map_err(|error| CommandError::io("open", dir, error))?;
+    let dir = mounts::resolve(dir)?;
+    // A dead mount cannot be opened, but the directory that it is in can.
+    let above = dir.parent().and_then(|above| File::open(above).ok());
+    let file = above.map_or_else(|| File::open(&dir), Ok);
+    let file = file.map_err(|error| CommandError::io("open", &dir, error))?;
     flock(&file, FlockOperation::LockExclusive)
-        .map_err(|error| CommandError::io("lock", dir, error.into()))?;
+        .map_err(|error| CommandError::io("lock", &dir, error.into()))?;
     Ok(file)
 }
 

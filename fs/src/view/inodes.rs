@@ -196,16 +196,16 @@ impl Inodes {
     }
 
     /// The same for what has as many names as `links` tells of whatever has the number.
-    pub(super) fn enter_file(&self, number: u64, shared: Shared, links: impl Fn() -> u32) -> (Inode, u32) {
+    pub(super) fn enter_file(&self, number: u64, thing: Shared, links: impl Fn() -> u32) -> (Inode, u32) {
         let wanted = number;
-        let (mut number, mut shared) = (number, shared);
+        let (mut number, mut thing) = (number, thing);
         loop {
             let mut shard = self.shard(number);
             // Told under the lock: whoever counts meanwhile finds what is entered here, or is seen here.
             let links = if number == wanted { links() } else { 1 };
-            match shard.enter(number, shared, links, &self.permits) {
+            match shard.enter(number, thing, links, &self.permits) {
                 Ok(()) => return (Inode(number), links),
-                Err(refused) => (number, shared) = ((number + 1).max(LOWEST), refused),
+                Err(refused) => (number, thing) = ((number + 1).max(LOWEST), refused),
             }
         }
     }
