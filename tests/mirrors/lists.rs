@@ -16,6 +16,10 @@ const CONFIG: &str = r#"
 gates = ["mtime"]
 
 [[view.production.lists]]
+directory = ""
+name = "root"
+
+[[view.production.lists]]
 directory = "pub/rocky"
 name = "rocky"
 aliases = ["fullfiletimelist", "fullfiletimelist-rocky-linux"]
@@ -25,10 +29,6 @@ previous = "fullfiletimelist-rocky-old"
 directory = "pub/sig"
 name = "sig"
 aliases = ["fullfiletimelist"]
-
-[[view.production.lists]]
-directory = ""
-name = "root"
 "#;
 /// The directories with lists, and the names that those have there.
 const LISTED: [(&str, &str, &[&str]); 3] = [

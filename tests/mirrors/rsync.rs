@@ -188,11 +188,7 @@ fn a_pull_with_hard_links_costs_the_deduplicated_bytes() {
         super::put(&sandbox.path("tree").join(path), "same", 1_700_000_000);
     }
     sandbox.ok(["import", "tree", "production"]);
-    let live = mount(&sandbox, "mnt", &[]);
-    // Links are counted when a file is looked up first.
-    while fs::metadata(live.path("views/production").join(paths[0])).unwrap().nlink() < 3 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let _live = mount(&sandbox, "mnt", &[]);
     let (_daemon, address) = rsyncd(&sandbox, &[], "production");
     let to = sandbox.path("linked");
     let said = ok(Command::new("rsync").args(["-aH", "--stats"]).arg(&address).arg(to.join("")));

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use cfs_fs::digest::BlobId;
+use cfs_indexer::depot::Depot;
+
 use crate::harness::Sandbox;
 use crate::harness::repo::{Repo, put};
 use crate::sync::signed;
@@ -192,4 +195,20 @@ fn a_compose_whose_sync_failed_is_not_promoted_until_it_is_made_good() {
     packages[1].write();
     sandbox.ok(sync);
     sandbox.ok(["promote", "compose/9/one", "production"]);
+}
+
+#[test]
+fn whoever_brings_a_repository_in_reads_its_metadata_ahead() {
+    for verb in ["import", "sync"] {
+        let sandbox = Sandbox::with_store();
+        let repo = Repo::with_packages(&sandbox.path("repo"), 3);
+        repo.write();
+        let files = fs::read_dir(sandbox.path("repo/repodata")).unwrap().map(|entry| entry.unwrap().path());
+        let primary = files.into_iter().find(|path| path.to_string_lossy().contains("primary")).unwrap();
+        let primary = BlobId::of(&fs::read(primary).unwrap());
+        let is_known = || Depot::open(&sandbox.store()).unwrap().checked().has_extract(primary);
+        assert!(!is_known());
+        sandbox.ok([verb, "repo", "compose/9/one"]);
+        assert!(is_known(), "{verb}");
+    }
 }

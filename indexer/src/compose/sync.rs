@@ -16,6 +16,7 @@ use super::{ComposeError, Depot, documents, series};
 use crate::catalogue::{Current, Draft, RefUpdate, Signer};
 use crate::openpgp::Keyring;
 use crate::refname::RefName;
+use crate::repository::read_ahead;
 use crate::revision::RefPath;
 use crate::sync::{self, Gathered, Keep, Request, Survey, SyncError};
 
@@ -214,7 +215,9 @@ fn commit(
     let mut trees: Vec<Option<Item>> = Vec::new();
     let documents =
         if recipe.group.is_none() { documents::store(depot, recipe, signer.now)? } else { Vec::new() };
+    let mut old = None;
     let update = depot.catalogue.update_ref(&depot.store, name, signer, |current| {
+        old = current.map(|current| current.snapshot.root_item());
         let (id, documents) = (recipe.id_of(name), documents.as_slice());
         let compose = Compose { depot, recipe, options, id, documents, current, now: signer.now };
         let (root, nodes) = compose.build(requests, gathered, &mut trees)?;
@@ -236,6 +239,9 @@ fn commit(
         if let (Some(gathered), Some(tree)) = (gathered, tree) {
             gathered.record(depot, request, tree, signer.now)?;
         }
+    }
+    if let Some(update) = &update {
+        read_ahead(depot, &depot.catalogue, old.as_ref(), &update.snapshot.root_item());
     }
     let sums = |tree: &Option<Item>| match tree {
         Some(Item { kind: Kind::Dir(dir), .. }) => Some(dir.sums),
