@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::cast_precision_loss,
     reason = "a benchmark stops where it cannot go on, prints, and reads the clock"
 )]
 
@@ -65,6 +66,9 @@ fn of_createrepo(dir: &Path, os: &Path, packages: usize) -> Option<(Duration, Du
             createrepo(&["--update", "--skip-stat"])
         })
         .collect();
+    let sizes =
+        fs::read_dir(copy.join("repodata")).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+    println!("createrepo_c: {:.2} MiB of metadata", sizes.sum::<u64>() as f64 / 1_048_576.0);
     println!("createrepo_c cold {}; --update --skip-stat {}", said(&cold), said(&update));
     Some((median(&cold), median(&update)))
 }
@@ -85,6 +89,10 @@ fn of_cfs(dir: &Path, packages: usize) -> Duration {
         cfs(&["import", "in/os/Packages", "repo:os/Packages"]);
         times.push(cfs(&["repodata", "build", "repo:os"]));
     }
+    let mut say = Command::new(env!("CARGO_BIN_EXE_cfs"));
+    say.current_dir(dir).env("CFS_STORE", dir.join("store")).env_remove("CFS_CONFIG");
+    let said_last = say.args(["repodata", "build", "repo:os"]).output().unwrap().stdout;
+    print!("{}", String::from_utf8_lossy(&said_last));
     let same: Vec<Duration> = (0..RUNS).map(|_| cfs(&["repodata", "build", "repo:os"])).collect();
     println!("cfs repodata build, one package new {}; nothing new {}", said(&times), said(&same));
     median(&times)

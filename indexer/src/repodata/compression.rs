@@ -14,7 +14,7 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 /// What is given to an encoder at once.
 const PIECE_BYTES: usize = 256 << 10;
 /// Levels of compressing: beyond these, time grows and size hardly shrinks.
-const GZIP_LEVEL: u32 = 6;
+const GZIP_LEVEL: u32 = 5;
 const XZ_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 9;
 const BZIP2_LEVEL: u32 = 6;
