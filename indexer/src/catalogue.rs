@@ -34,7 +34,7 @@ mod unfinished;
 mod upstreams;
 
 pub use checked::Checked;
-pub use commit::{Current, Draft, RefUpdate, Signer};
+pub use commit::{Current, Draft, RefUpdate, SEALED, Signer};
 pub use fragments::{Fragments, Known, Learnt};
 pub use hooks::HookRun;
 pub use host_files::HostFiles;
@@ -58,6 +58,12 @@ const LOG_PATIENCE: Duration = Duration::from_millis(50);
 /// Why the catalogue cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
+    /// The ref's snapshot says that it is the last one.
+    #[error("{name}: is finished and never changes")]
+    Sealed {
+        /// The ref.
+        name: RefName,
+    },
     /// SQLite failed.
     #[error("catalogue {path}: cannot {verb}")]
     Sqlite {

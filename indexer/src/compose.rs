@@ -6,12 +6,16 @@
 //! that is finished never changes.
 
 mod documents;
+mod finalize;
+mod images;
 mod recipe;
+mod rpms;
 mod series;
 mod sync;
 
+pub use finalize::{Finished, finalize};
 pub use recipe::{Recipe, RecipeError, Selection, Tree, TreeKind};
-pub use series::{Made, made};
+pub use series::{Made, latest, made};
 pub use sync::{Options, Outcome, Planned, Report, Run, TreeReport, plan, sync};
 
 use cfs_fs::edit::EditError;
@@ -45,6 +49,22 @@ pub enum ComposeError {
         name: RefName,
         /// Its status.
         status: crate::productmd::status::Status,
+    },
+    /// Something of it failed and was not made good since.
+    #[error("{place}: is not whole: {reason}")]
+    NotWhole {
+        /// What failed.
+        place: crate::revision::RefPath,
+        /// Why.
+        reason: String,
+    },
+    /// A package or an image is not what its name says.
+    #[error("{path}: {reason}")]
+    Package {
+        /// Where it is, below `compose/`.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A file from outside cannot be had.
     #[error("{url}: cannot be had: {reason}")]

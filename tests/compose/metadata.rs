@@ -76,3 +76,104 @@ for tree in sys.argv[2:]:
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 }
+
+/// A release of real packages.
+fn real_release(data: &std::path::Path) -> Scene {
+    let scene = Scene::new();
+    let url = scene.upstream.url();
+    scene.sandbox.write(
+        "config.toml",
+        format!(
+            "[release.9]\nname = \"Rocky Linux\"\nshort = \"Rocky\"\nversion = \"9.7\"\narches = [\"x86_64\"]\n\
+             kickstart = false\niso.dvd = {{ variant = \"BaseOS\", repositories = [\"BaseOS\"], disc = true }}\n\
+             [release.9.upstream]\nurl = \"{url}$repo/$basearch\"\nrepositories = [\"BaseOS\"]\ndebug = false\n"
+        ),
+    );
+    for (tree, name) in [
+        (0, "empty-signed-rsa-0-0.x86_64.rpm"),
+        (0, "super_kernel-6.0.1-2.x86_64.rpm"),
+        (4, "empty-0-0.src.rpm"),
+    ] {
+        let mut repo = scene.repos[tree].clone();
+        repo.packages.retain(|package| package.href.ends_with("0.x86_64.rpm"));
+        for number in 0..5 {
+            let _ = fs::remove_file(repo.dir.join(format!("Packages/own{number}.rpm")));
+        }
+        let bytes = fs::read(data.join("createrepo_c/packages").join(name)).unwrap();
+        if repo.dir.join("Packages/empty-signed-rsa-0-0.x86_64.rpm").exists() {
+            let first = fs::read(repo.dir.join("Packages/empty-signed-rsa-0-0.x86_64.rpm")).unwrap();
+            repo.add("Packages/empty-signed-rsa-0-0.x86_64.rpm", &first);
+        }
+        repo.add(&format!("Packages/{name}"), &bytes);
+        repo.write();
+    }
+    scene
+}
+
+#[test]
+fn a_finished_compose_has_manifests_that_productmd_reads_and_never_changes() {
+    let Some(data) = crate::harness::real_data() else { return };
+    let scene = real_release(&data);
+    let name = scene.compose(&["sync", "9", "--full-run"])["compose"].as_str().unwrap().to_owned();
+    scene.sandbox.write("work/isos/x86_64/Rocky-9.7-x86_64-dvd.iso", vec![7; 100_000]);
+    scene.sandbox.write("work/isos/x86_64/Rocky-9.7-x86_64-boot.iso", "boot");
+    let said =
+        "# Rocky-9.7-x86_64-boot.iso: 4 bytes\nSHA256 (Rocky-9.7-x86_64-boot.iso) = as the builder says\n";
+    scene.sandbox.write("work/isos/x86_64/Rocky-9.7-x86_64-boot.iso.CHECKSUM", said);
+    scene.sandbox.ok(["import", "work", &format!("{name}:work")]);
+    let finalize = |more: &[&'static str]| {
+        let args = ["--json", "compose", "finalize", "9"].iter().chain(more);
+        let ran = scene.sandbox.run(args.copied());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()
+    };
+    let before = scene.sandbox.snapshot(&name);
+    let planned = finalize(&["-n"]);
+    assert_eq!((&planned["packages"], &planned["images"]), (&3.into(), &2.into()), "{planned}");
+    assert_eq!(scene.sandbox.snapshot(&name), before);
+    let done = finalize(&[]);
+    assert_eq!((&done["packages"], &done["moved"][0]), (&3.into(), &"compose/isos".into()), "{done}");
+    assert_eq!(scene.file("STATUS"), "FINISHED\n");
+    let listing = scene.sandbox.listing(&name);
+    assert!(!listing.contains("work"), "{listing}");
+    let checksums = scene.file("compose/isos/x86_64/CHECKSUM");
+    assert!(checksums.starts_with(said.trim_end()), "{checksums}");
+    assert!(checksums.contains("# Rocky-9.7-x86_64-dvd.iso: 100000 bytes\nSHA256 (Rocky-9.7"), "{checksums}");
+
+    for args in [
+        &["compose", "sync", "9"][..],
+        &["compose", "finalize", "9"],
+        &["import", "work", &format!("{name}:work")],
+    ] {
+        let error = scene.sandbox.fails(3, args);
+        assert!(error.contains("never changes"), "{args:?}: {error}");
+    }
+
+    let out = scene.sandbox.path("out");
+    scene.sandbox.ok(["checkout", &name, out.to_str().unwrap()]);
+    let program = r#"
+import sys, productmd.compose
+compose = productmd.compose.Compose(sys.argv[1])
+for name in ["info", "rpms", "images"]:
+    document = getattr(compose, name)
+    file = {"info": "composeinfo"}.get(name, name)
+    assert document.dumps() == open(sys.argv[1] + "/compose/metadata/" + file + ".json").read(), name
+for source, rpms in sorted(compose.rpms["BaseOS"]["x86_64"].items()):
+    for rpm, facts in sorted(rpms.items()):
+        print(source, rpm, facts["category"], facts["path"], facts["sigkey"])
+for image in sorted(compose.images["BaseOS"]["x86_64"], key=lambda image: image.path):
+    print(image.path, image.type, image.format, image.size, image.subvariant)
+"#;
+    let Some(text) = productmd(program, &[out.to_str().unwrap()]) else { return };
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(
+        lines[0].starts_with("empty-0:0-0.src empty-0:0-0.src source BaseOS/source/tree/Packages/"),
+        "{text}"
+    );
+    assert!(
+        lines.iter().any(|line| line.contains("binary BaseOS/x86_64/os/Packages/empty-signed-rsa")),
+        "{text}"
+    );
+    assert!(text.contains("isos/x86_64/Rocky-9.7-x86_64-dvd.iso dvd iso 100000 dvd"), "{text}");
+}

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::report::CommandError;
 
+mod finalize;
 mod gather;
 mod list;
 mod sig;
@@ -25,6 +26,7 @@ pub struct Args {
 enum Verb {
     Sync(sync::Args),
     Sig(sig::Args),
+    Finalize(finalize::Args),
     List(list::Args),
 }
 
@@ -33,6 +35,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     match &args.command {
         Verb::Sync(args) => sync::run(args, context),
         Verb::Sig(args) => sig::run(args, context),
+        Verb::Finalize(args) => finalize::run(args, context),
         Verb::List(args) => list::run(args, context),
     }
 }

@@ -22,6 +22,11 @@ use crate::snapshot::{Rules, Snapshot};
 /// How often a move is tried when others move the same ref meanwhile.
 const ATTEMPTS_MAX: u32 = 100;
 
+/// The word of [`Snapshot::meta`] that says that the snapshot's ref never moves again.
+///
+/// [`Snapshot::meta`]: crate::snapshot::Snapshot::meta
+pub const SEALED: &str = "sealed";
+
 /// Who writes, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
@@ -157,6 +162,9 @@ impl Catalogue {
         let Kind::Dir(root_dir) = root.kind else {
             return Err(CatalogueError::Damaged { what: format!("new top of {name} is no directory") });
         };
+        if current.as_ref().is_some_and(|current| current.snapshot.meta.contains_key(SEALED)) {
+            return Err(CatalogueError::Sealed { name: name.clone() });
+        }
         let mut all_parents: Vec<SnapshotId> = current.iter().map(|current| current.id).collect();
         all_parents.extend(parents.into_iter().filter(|id| Some(*id) != current.as_ref().map(|c| c.id)));
         let before = || current.map(|current| current.snapshot.access).unwrap_or_default();

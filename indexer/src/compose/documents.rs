@@ -97,15 +97,9 @@ pub(super) fn of_compose(
     if recipe.group.is_none() {
         let variants = variants(nodes, recipe, root)?;
         let label = recipe.release.label();
+        let is_final = label.as_ref().map(crate::productmd::label::Label::is_final);
         let info = ComposeInfo {
-            compose: Compose {
-                id: id.to_owned(),
-                kind: recipe.release.compose_type,
-                date: format!("{:08}", moment.date),
-                respin: moment.respin,
-                is_final: label.as_ref().map(crate::productmd::label::Label::is_final),
-                label,
-            },
+            compose: Compose { label, is_final, ..compose(recipe, id) },
             release: Release {
                 name: recipe.release.name.clone(),
                 short: recipe.release.short.clone(),
@@ -122,6 +116,33 @@ pub(super) fn of_compose(
     Ok(files)
 }
 
+/// What identifies a compose in all documents of it.
+pub(super) fn compose(recipe: &Recipe, id: &str) -> Compose {
+    let moment: Moment = id.parse().unwrap_or_default();
+    Compose {
+        id: id.to_owned(),
+        kind: recipe.release.compose_type,
+        date: format!("{:08}", moment.date),
+        respin: moment.respin,
+        label: None,
+        is_final: None,
+    }
+}
+
+/// The variant that a repository is; their ids are letters and digits.
+pub(super) fn variant_id(repository: &str) -> String {
+    repository.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// The architectures that a tree is listed under: sources under every one that their repository has.
+pub(super) fn arches_of(recipe: &Recipe, tree: &Tree) -> BTreeSet<String> {
+    if tree.kind != TreeKind::Source {
+        return BTreeSet::from([tree.arch.clone()]);
+    }
+    let same = |other: &&Tree| other.repository == tree.repository && other.kind == TreeKind::Os;
+    recipe.all_trees.iter().filter(same).map(|tree| tree.arch.clone()).collect()
+}
+
 /// Every repository as a variant, with those of its trees that are there. Their paths are below `compose/`.
 fn variants(
     nodes: &dyn Nodes,
@@ -133,8 +154,7 @@ fn variants(
         if resolve(nodes, root, &tree.path)?.is_none() {
             continue;
         }
-        // Variants have ids of letters and digits.
-        let id: String = tree.repository.chars().filter(char::is_ascii_alphanumeric).collect();
+        let id = variant_id(&tree.repository);
         let variant = variants.entry(id.clone()).or_insert_with(|| Variant {
             uid: id.clone(),
             id,
@@ -147,8 +167,7 @@ fn variants(
         }
     }
     for tree in &recipe.all_trees {
-        let id: String = tree.repository.chars().filter(char::is_ascii_alphanumeric).collect();
-        let Some(variant) = variants.get_mut(&id) else { continue };
+        let Some(variant) = variants.get_mut(&variant_id(&tree.repository)) else { continue };
         if resolve(nodes, root, &tree.path)?.is_none() {
             continue;
         }

@@ -45,6 +45,11 @@ impl Recipe {
         }
     }
 
+    /// A file of its metadata.
+    pub(super) fn metadata_path(&self, name: &str) -> TreePath {
+        TreePath::new(format!("{}/{name}", self.metadata)).unwrap_or_default()
+    }
+
     /// A name beside its composes.
     pub(super) fn beside(&self, word: &str) -> RefName {
         let text = format!("{}/{word}", self.refs);
@@ -101,7 +106,7 @@ pub(super) fn status_of(depot: &Depot, root: &Item) -> Result<Option<Status>, Co
 }
 
 /// The compose that the latest link names now.
-pub(super) fn latest(depot: &Depot, recipe: &Recipe) -> Result<Option<RefName>, ComposeError> {
+pub fn latest(depot: &Depot, recipe: &Recipe) -> Result<Option<RefName>, ComposeError> {
     if depot.catalogue.find_ref(&recipe.latest)?.is_none() {
         return Ok(None);
     }

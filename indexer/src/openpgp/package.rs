@@ -3,6 +3,7 @@
 //! A signature covers the header, which holds the payload's digest; old packages also have one over header and
 //! payload together. The bytes are hostile until their signature is found good.
 
+use std::fmt::Write as _;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
 use pgp::packet::{Packet, PacketParser, Signature};
@@ -141,6 +142,28 @@ pub fn claimed_signer(headers: &Headers) -> Option<String> {
 
 fn empty<'a>() -> Box<dyn Read + 'a> {
     Box::new(io::empty())
+}
+
+/// The key that says it signed a package, in hexadecimal digits; nothing is checked. `None` when it is not signed.
+pub fn signer(headers: &Headers) -> Result<Option<String>, PackageError> {
+    let mut found = header_signatures(&headers.signature)?;
+    for tag in WHOLE_SIGNATURES {
+        if let Some(bytes) = headers.signature.binary(tag)? {
+            found.extend(parse(bytes)?);
+        }
+    }
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    };
+    let name = |signature: &Signature| {
+        let id = signature.issuer_key_id().first().map(|id| hex(id.as_ref()));
+        id.or_else(|| signature.issuer_fingerprint().first().map(|print| hex(print.as_bytes())))
+    };
+    Ok(found.iter().find_map(name))
 }
 
 /// The signatures over the header alone.

@@ -1,0 +1,71 @@
+//! `cfs compose finalize`
+
+use cfs_indexer::compose::{ComposeError, Recipe, Selection, finalize, latest};
+use cfs_indexer::refname::RefName;
+use serde_json::json;
+
+use super::gather;
+use crate::context::Context;
+use crate::output::count;
+use crate::report::{CommandError, Kind};
+
+/// Finish a compose: nothing of it changes any more.
+///
+/// Images below work/isos, work/images and work/live go to compose/; one CHECKSUM for each of their directories,
+/// composeinfo.json, rpms.json and images.json are written; STATUS says FINISHED. A compose that is not whole is
+/// refused.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The release, as the configuration calls it.
+    profile: String,
+
+    /// The compose [default: the latest].
+    #[arg(value_name = "COMPOSE")]
+    compose: Option<RefName>,
+
+    /// The composes of this special interest group.
+    #[arg(long, value_name = "SIG")]
+    sig: Option<String>,
+
+    /// Print what there is to finish, and change nothing.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+/// Runs `cfs compose finalize`.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    let config = &context.settings.configuration.1;
+    let recipe = match &args.sig {
+        None => Recipe::of_release(config, &args.profile, &Selection::default()),
+        Some(sig) => Recipe::of_sig(config, &args.profile, sig, &Selection::default()),
+    };
+    let recipe = recipe.map_err(|error| gather::unknown(&error, context))?;
+    let depot = context.depot()?;
+    let name = match &args.compose {
+        Some(name) => name.clone(),
+        None => {
+            latest(&depot, &recipe).map_err(|error| gather::failed(error, &recipe))?.ok_or_else(|| {
+                gather::failed(ComposeError::NoLatest { latest: recipe.latest.clone() }, &recipe)
+            })?
+        }
+    };
+    let done = finalize(&depot, &recipe, &name, &context.signer(), args.dry_run);
+    let done = done.map_err(|error| match error {
+        ComposeError::NotWhole { .. } => {
+            CommandError::new(Kind::No, error).hint("a sync that succeeds makes it whole")
+        }
+        error => gather::failed(error, &recipe),
+    })?;
+    let what = if args.dry_run { "would be finished" } else { "is finished" };
+    let moved: Vec<String> = done.moved.iter().map(ToString::to_string).collect();
+    let text = format!("{name}: {what}: {} packages, {} images", count(done.packages), count(done.images));
+    let value = json!({
+        "compose": name.to_string(),
+        "packages": done.packages,
+        "images": done.images,
+        "moved": moved,
+        "snapshot": done.update.as_ref().map(|update| update.id.to_string()),
+        "generation": done.update.as_ref().map(|update| update.generation),
+    });
+    context.output.result(text, &value)
+}

@@ -1,0 +1,150 @@
+//! Finishing a compose: images go to their published places, everything that release tools read is written, and
+//! nothing changes any more.
+//!
+//! Always true: a compose that is not whole is not finished; finishing is one move of its ref.
+
+use std::collections::BTreeMap;
+
+use cfs_fs::edit::{graft, prune};
+use cfs_fs::name::TreePath;
+use cfs_fs::tree::{Item, Kind, Stage, read_dir, resolve};
+
+use super::recipe::Recipe;
+use super::{ComposeError, Depot, documents, images, rpms, series};
+use crate::catalogue::{Draft, RefUpdate, SEALED, Signer};
+use crate::productmd::status::Status;
+use crate::refname::RefName;
+
+/// Directories of images: made below `work/`, published below `compose/`.
+const IMAGES: [&str; 3] = ["isos", "images", "live"];
+
+/// What finishing did, or would do.
+#[derive(Debug)]
+pub struct Finished {
+    /// The compose.
+    pub compose: RefName,
+    /// Images that it has.
+    pub images: u64,
+    /// Packages that it has, each path counted.
+    pub packages: u64,
+    /// Directories that came from `work/`.
+    pub moved: Vec<TreePath>,
+    /// The ref's move; `None` when it was only planned.
+    pub update: Option<RefUpdate>,
+}
+
+/// Finishes the compose `name`, or, when `is_dry`, looks what that would come to.
+pub fn finalize(
+    depot: &Depot,
+    recipe: &Recipe,
+    name: &RefName,
+    signer: &Signer,
+    is_dry: bool,
+) -> Result<Finished, ComposeError> {
+    if let Some(unfinished) = depot.catalogue.unfinished_syncs(name)?.into_iter().next() {
+        return Err(ComposeError::NotWhole { place: unfinished.place, reason: unfinished.reason });
+    }
+    let missing =
+        || ComposeError::Catalogue(crate::catalogue::CatalogueError::NoSuchRef { name: name.clone() });
+    let current = depot.catalogue.current(name)?.ok_or_else(missing)?;
+    if let Some(status) = series::status_of(depot, &current.snapshot.root_item())?
+        && status.is_sealed()
+    {
+        return Err(ComposeError::Sealed { name: name.clone(), status });
+    }
+    let mut finished =
+        Finished { compose: name.clone(), images: 0, packages: 0, moved: Vec::new(), update: None };
+    let mut draft = |root: Item| -> Result<Draft, ComposeError> {
+        let mut stage = Stage::new(&depot.catalogue);
+        let root = move_images(&mut stage, root, &mut finished.moved, signer.now)?;
+        let (root, count) = images::write_checksums(depot, &mut stage, root, signer.now)?;
+        finished.images = count;
+        let (root, packages) = write_metadata(depot, recipe, name, &mut stage, root, signer.now)?;
+        finished.packages = packages;
+        Ok(Draft {
+            root,
+            nodes: stage.into_new_nodes(),
+            parents: Vec::new(),
+            access: None,
+            meta: BTreeMap::from([
+                ("compose.id".into(), recipe.id_of(name)),
+                ("compose.release".into(), recipe.release.version.clone()),
+                (SEALED.into(), "finished".into()),
+            ]),
+            message: String::new(),
+            reason: "compose finalize".to_owned(),
+        })
+    };
+    if is_dry {
+        draft(current.snapshot.root_item())?;
+        return Ok(finished);
+    }
+    let update = depot.catalogue.update_ref(&depot.store, name, signer, |current| {
+        let root = current.ok_or_else(missing)?.snapshot.root_item();
+        draft(root).map(Some)
+    })?;
+    finished.update = update;
+    Ok(finished)
+}
+
+/// Images that were made go to where they are published, instead of what was there.
+fn move_images(
+    stage: &mut Stage<'_>,
+    mut root: Item,
+    moved: &mut Vec<TreePath>,
+    now: i64,
+) -> Result<Item, ComposeError> {
+    moved.clear();
+    for name in IMAGES {
+        let from = TreePath::new(format!("work/{name}")).unwrap_or_default();
+        let to = TreePath::new(format!("compose/{name}")).unwrap_or_default();
+        let Some(item @ Item { kind: Kind::Dir(dir), .. }) = resolve(stage, &root, &from)? else { continue };
+        if dir.sums.files > 0 {
+            root = graft(stage, &root, &to, item, now)?;
+            moved.push(to);
+        }
+        root = prune(stage, &root, &from, now)?;
+    }
+    let work = TreePath::new("work").unwrap_or_default();
+    if let Some(Item { kind: Kind::Dir(dir), .. }) = resolve(stage, &root, &work)?
+        && read_dir(stage, dir.id)?.is_empty()
+    {
+        root = prune(stage, &root, &work, now)?;
+    }
+    Ok(root)
+}
+
+/// Writes what release tools read; returns how many packages there are, too.
+fn write_metadata(
+    depot: &Depot,
+    recipe: &Recipe,
+    name: &RefName,
+    stage: &mut Stage<'_>,
+    mut root: Item,
+    now: i64,
+) -> Result<(Item, u64), ComposeError> {
+    let id = recipe.id_of(name);
+    let mut files = Vec::new();
+    let mut packages = 0;
+    if recipe.group.is_none() {
+        let (document, count) = rpms::document(depot, recipe, &id, stage, &root)?;
+        packages = count;
+        files.push((recipe.metadata_path("rpms.json"), document));
+        files
+            .push((recipe.metadata_path("images.json"), images::document(depot, recipe, &id, stage, &root)?));
+    }
+    for (name, bytes) in documents::of_compose(stage, recipe, &id, &root, now)? {
+        files.push((recipe.metadata_path(&name), bytes));
+    }
+    files.push((TreePath::new("STATUS").unwrap_or_default(), Status::Finished.file()));
+    let contents: Vec<&[u8]> = files.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+    let blobs = depot.add_blobs(&contents)?;
+    for ((path, _), (blob, size_bytes)) in files.iter().zip(blobs) {
+        let kind = Kind::File { blob, size_bytes, executable: false };
+        // What did not change keeps its time.
+        if resolve(stage, &root, path)?.is_none_or(|old| old.kind != kind) {
+            root = graft(stage, &root, path, Item { mtime: now, kind }, now)?;
+        }
+    }
+    Ok((root, packages))
+}
