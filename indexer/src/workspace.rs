@@ -28,6 +28,8 @@ pub use record::{Kept, Record};
 const ROOM: &str = "work";
 /// A workspace's record in its home.
 const RECORD: &str = "record";
+/// Where the store is mounted for a workspace, in its home.
+const LOWER: &str = "lower";
 /// What a record is called when its workspace is being removed.
 const DISCARDED: &str = "discarded";
 
@@ -187,7 +189,7 @@ impl Workspace {
 
     /// Where the store is mounted for this workspace alone.
     pub fn lower_mount(&self) -> PathBuf {
-        self.home.join("lower")
+        self.home.join(LOWER)
     }
 
     /// The directories of its overlay.
@@ -255,14 +257,27 @@ pub fn list(depot: &Depot) -> Result<Vec<Record>, WorkspaceError> {
     Ok(records)
 }
 
+/// Where the store is mounted for the workspace at `dir`.
+pub fn lower_mount(depot: &Depot, dir: &Path) -> Result<PathBuf, WorkspaceError> {
+    Ok(home(&room(depot)?, dir).join(LOWER))
+}
+
+/// The room of workspaces, whole, since the mounts in it are served from elsewhere.
+fn room(depot: &Depot) -> Result<PathBuf, WorkspaceError> {
+    let store = depot.store.root();
+    Ok(store.canonicalize().map_err(io_error("find", store))?.join(ROOM))
+}
+
+/// The name follows from the place, so two workspaces never share one.
+fn home(room: &Path, dir: &Path) -> PathBuf {
+    room.join(format!("{:.12}", Digest::of(dir.as_os_str().as_encoded_bytes())))
+}
+
 /// The home of the workspace at `dir`, there or not, with the lock on it.
 fn claim(depot: &Depot, dir: &Path) -> Result<(PathBuf, File), WorkspaceError> {
-    let store = depot.store.root();
-    // Whole, since the mount below it is served from elsewhere.
-    let room = store.canonicalize().map_err(io_error("find", store))?.join(ROOM);
+    let room = room(depot)?;
     fs::create_dir_all(&room).map_err(io_error("create", &room))?;
-    // The name follows from the place, so two workspaces never share one.
-    let home = room.join(format!("{:.12}", Digest::of(dir.as_os_str().as_encoded_bytes())));
+    let home = home(&room, dir);
     let path = home.with_extension("lock");
     let mut options = OpenOptions::new();
     let lock =

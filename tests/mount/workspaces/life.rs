@@ -169,6 +169,11 @@ fn what_was_written_outlives_mounts_and_processes() {
     while fs::read(work.path("CHECKSUM")).is_ok() {
         std::thread::sleep(Duration::from_millis(5));
     }
+    says(
+        "`cfs work list` tells a workspace that is open from one whose process has died; `cfs work open` shows that again.",
+    );
+    assert_eq!(sandbox.json(["work", "list"])[0]["state"], "dead");
+    assert_eq!(work.status().0, 0, "the first commit had everything");
     sandbox.ok(["import", "source/isos", "staging:more"]);
     assert!(sandbox.ok(["work", "open", "staging", "work"]).contains("opened again"));
     assert_eq!(contents(&work.dir, true), shown, "on the snapshot that it was opened on");
@@ -263,4 +268,38 @@ fn changes_can_be_kept_elsewhere() {
     assert_eq!(sandbox.ok(["cat", "staging:new"]), "content\n");
     sandbox.ok(["work", "discard", "work"]);
     assert_eq!(fs::read_dir(&odd).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_what_was_written_stays() {
+    if !can_work() {
+        return;
+    }
+    let sandbox = release();
+    let small = sandbox.path("small");
+    fs::create_dir(&small).unwrap();
+    sh_ok(&small, "mount -t tmpfs -o size=300k,nr_inodes=40 none .");
+    let small = Unmount(small);
+    let work = open(&sandbox, "staging", "work", &["--scratch", small.0.to_str().unwrap()]);
+    says(
+        "Where there is no room for what is written, writing fails with ENOSPC, and so may removing; what was written before can be committed.",
+    );
+    sh_ok(&work.dir, "echo kept > kept; mv isos/old isos/new; rm tool");
+    let full = sh(&work.dir, "for n in $(seq 40); do head -c 20000 /dev/zero > fill-$n || exit; done");
+    assert!(full.code != 0 && full.stderr.contains("No space left on device"), "{full:?}");
+    sh_ok(&work.dir, "rm fill-*");
+    let shown = contents(&work.dir, true);
+    work.commit("staging");
+    sandbox.ok(["checkout", "staging", "out"]);
+    assert_eq!(contents(&sandbox.path("out"), true), shown);
+    sandbox.ok(["work", "discard", "work"]);
+}
+
+/// Unmounts a directory at the end.
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
 }

@@ -306,7 +306,7 @@ fn the_kinds_of_files_that_a_tree_cannot_hold_are_refused() {
     );
     sh_ok(
         &work.dir,
-        "mkfifo isos/pipe; mknod device c 1 3; echo > 'new\nline'; echo > \"$(printf 'tab\\tbed')\"; echo good > good",
+        "mkfifo isos/pipe; mknod device c 1 3; echo > 'new\nline'; echo > \"$(printf 'tab\\tbed')\"; echo > \"$(printf 'bad\\377')\"; echo good > good",
     );
     let _socket = std::os::unix::net::UnixListener::bind(work.path("socket")).unwrap();
     assert!(fs::symlink_metadata(work.path("socket")).unwrap().file_type().is_socket());
@@ -316,15 +316,62 @@ fn the_kinds_of_files_that_a_tree_cannot_hold_are_refused() {
         format!("{dir}/isos/pipe is a named pipe"),
         format!("{dir}/device is a device"),
         format!("{dir}/socket is a socket"),
+        "its name is not UTF-8".to_owned(),
     ] {
         assert!(error.contains(&refused), "{error}");
     }
     assert!(
-        error.contains("5 entries") && error.contains("new\\nline") && error.contains("tab\\tbed"),
+        error.contains("6 entries") && error.contains("new\\nline") && error.contains("tab\\tbed"),
         "{error}"
     );
     assert_eq!(sandbox.json(["log", "staging"]).len(), 1);
-    sh_ok(&work.dir, "rm isos/pipe device socket 'new\nline' \"$(printf 'tab\\tbed')\"");
+    sh_ok(
+        &work.dir,
+        "rm isos/pipe device socket 'new\nline' \"$(printf 'tab\\tbed')\" \"$(printf 'bad\\377')\"",
+    );
     work.commit("staging");
     assert_eq!(sandbox.ok(["cat", "staging:good"]), "good\n");
+}
+
+#[test]
+fn the_kernel_copies_nothing_from_the_snapshot_by_itself() {
+    if !can_work() {
+        return;
+    }
+    let sandbox = release();
+    let work = open(&sandbox, "staging", "work", &[]);
+    says(
+        "copy_file_range from a file of the snapshot may fail with EXDEV, as between two file systems; cp and others read and write then.",
+    );
+    let (from, to) = (
+        fs::File::open(work.path("isos/old/older/boot.iso")).unwrap(),
+        fs::File::create(work.path("to")).unwrap(),
+    );
+    match rustix::fs::copy_file_range(&from, None, &to, None, 100_000) {
+        Ok(copied) => assert!(fs::read(work.path("to")).unwrap() == vec![7; copied]),
+        Err(errno) => assert_eq!(errno, rustix::io::Errno::XDEV),
+    }
+    sh_ok(&work.dir, "cp --reflink=auto isos/old/older/boot.iso to; cmp isos/old/older/boot.iso to");
+}
+
+#[test]
+fn a_commit_keeps_the_modes_that_a_tree_has() {
+    if !can_work() {
+        return;
+    }
+    let sandbox = release();
+    let work = open(&sandbox, "staging", "work", &[]);
+    says(
+        "Of a mode a commit keeps whether the owner may execute the file; what else a view shows is a matter of its policy.",
+    );
+    sh_ok(
+        &work.dir,
+        "chmod 600 CHECKSUM; chmod 711 isos/CHECKSUM; chmod 700 isos; echo > private; chmod 400 private",
+    );
+    assert_eq!(work.status(), (1, ["C isos/CHECKSUM", "A private", "C ./"].map(str::to_owned).to_vec()));
+    work.commit("staging");
+    sandbox.ok(["checkout", "staging", "out"]);
+    let modes = "stat -c '%a %n' CHECKSUM isos/CHECKSUM isos private";
+    let expected = "644 CHECKSUM\n755 isos/CHECKSUM\n755 isos\n644 private\n";
+    assert_eq!(sh_ok(&sandbox.path("out"), modes), expected);
 }

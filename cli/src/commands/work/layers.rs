@@ -93,7 +93,9 @@ pub(super) fn unmount(workspace: &Workspace, lazy: bool, context: &Context<'_>) 
             let busy = matches!(error, MountsError::Busy { .. });
             let error = CommandError::from(error);
             if busy {
-                error.hint("--lazy unmounts it all the same; `fuser -vm` tells who uses it")
+                error.hint(
+                    "close and discard unmount it all the same with --lazy; `fuser -vm` tells who uses it",
+                )
             } else {
                 error
             }
