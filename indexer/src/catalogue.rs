@@ -228,7 +228,7 @@ impl Catalogue {
         let fail = |source| sqlite_error(verb, &self.path, source);
         let connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.path).map_err(fail)?,
+            None => connect_to_read(&self.path).map_err(fail)?,
         };
         let result = work(&connection);
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -297,8 +297,13 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.pragma_update(None, "cell_size_check", "ON")?;
     connection.set_prepared_statement_cache_capacity(64);
-    // In KiB. The kernel remembers the file's pages, and whoever reads many nodes remembers those; every thread of
-    // a mount has a connection.
+    Ok(connection)
+}
+
+/// A connection of which a process has many.
+fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path)?;
+    // In KiB: every thread of a mount has one. The kernel remembers the pages of the file anyway.
     connection.pragma_update(None, "cache_size", -512)?;
     Ok(connection)
 }
