@@ -168,6 +168,11 @@ impl From<CatalogueError> for CommandError {
             error @ (CatalogueError::Damaged { .. } | CatalogueError::MissingBlob { .. }) => {
                 Self::new(Kind::Damaged, error)
             }
+            error @ CatalogueError::Vanished { .. } => {
+                Self::new(Kind::Failed, error).hint("nothing was changed; run the same command again")
+            }
+            error @ CatalogueError::Collected { .. } => Self::new(Kind::Failed, error)
+                .hint("`cfs pin` keeps a snapshot for ever; `cfs gc --keep` says how long others stay"),
             error @ CatalogueError::NoSuchRef { .. } => {
                 Self::new(Kind::Failed, error).hint("`cfs refs` lists the refs")
             }

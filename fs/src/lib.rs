@@ -2,7 +2,8 @@
 //!
 //! - [`digest`]: names of content. [`name`]: names and paths in trees.
 //! - [`tree`]: directories as Merkle trees of packed nodes; [`walk`], [`diff`], [`edit`]: the verbs over them.
-//! - [`store`]: one immutable file per blob, and the order of writes that makes a crash harmless.
+//! - [`store`]: one immutable file per blob, and the order of writes that makes a crash harmless; [`sweep`] removes
+//!   what nobody needs.
 //! - [`view`]: a read-only file system over refs and snapshots; [`fuse`] shows it through the kernel, [`mounts`]
 //!   knows what is mounted; [`follow`] goes on when refs move, and [`bell`] tells that they have.
 //! - [`http`] shows refs and snapshots to web clients.
@@ -22,6 +23,7 @@ pub mod mounts;
 pub mod name;
 pub mod overlay;
 pub mod store;
+pub mod sweep;
 pub mod tree;
 pub mod view;
 pub mod walk;

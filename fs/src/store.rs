@@ -8,6 +8,7 @@
 //! tmp/<lease>/      files of running processes; whoever comes next removes those of dead ones
 //! run/              sockets and logs of mounts
 //! work/<name>/      workspaces: what is not committed yet
+//! ballast           room for the day on which the disk is full
 //! ```
 //!
 //! Always true: a file under `blobs/` is whole. It gets its name by a rename, and its bytes are on stable
@@ -17,7 +18,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::digest::BlobId;
+use crate::digest::{BlobId, SnapshotId};
 
 pub mod lease;
 pub mod publish;
@@ -158,6 +159,11 @@ impl Store {
         path.push(&hex[..2]);
         path.push(&hex[2..]);
         path
+    }
+
+    /// The file that is, or would be, the commit of the snapshot `id`.
+    pub fn commit_path(&self, id: SnapshotId) -> PathBuf {
+        self.root.join("commits").join(id.to_string())
     }
 
     /// The directory of broken-off downloads.

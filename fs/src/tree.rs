@@ -193,6 +193,31 @@ impl Node {
         }
         encoding::decode(bytes).map_err(damaged)
     }
+
+    /// The nodes right below: of its directories, or its chunks.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        let (entries, chunks): (&[Entry], &[Chunk]) = match self {
+            Self::Leaf(entries) => (entries, &[]),
+            Self::Index(chunks) => (&[], chunks),
+        };
+        let dirs = entries.iter().filter_map(|entry| match entry.item.kind {
+            Kind::Dir(dir) => Some(dir.id),
+            _ => None,
+        });
+        dirs.chain(chunks.iter().map(|chunk| chunk.id))
+    }
+
+    /// The blobs of its files, with their sizes.
+    pub fn blobs(&self) -> impl Iterator<Item = (BlobId, u64)> {
+        let entries: &[Entry] = match self {
+            Self::Leaf(entries) => entries,
+            Self::Index(_) => &[],
+        };
+        entries.iter().filter_map(|entry| match entry.item.kind {
+            Kind::File { blob, size_bytes, .. } => Some((blob, size_bytes)),
+            _ => None,
+        })
+    }
 }
 
 /// New nodes on top of those already kept: what an edit writes, and what a commit then stores.
@@ -326,21 +351,28 @@ pub fn resolve(
     Ok(Some(item))
 }
 
-/// The blobs that the leaves among `nodes` name, with their sizes, sorted, each once: what must be stored
-/// before these nodes may be committed.
-pub fn blobs_of(nodes: &NodeMap) -> Result<Vec<(BlobId, u64)>, NodeError> {
-    let mut blobs = Vec::new();
+/// What nodes name: what must be stored before these nodes may be committed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Named {
+    /// The blobs, with their sizes, sorted, each once.
+    pub blobs: Vec<(BlobId, u64)>,
+    /// The nodes that are not among those that name them, sorted, each once.
+    pub nodes: Vec<NodeId>,
+}
+
+/// Returns what `nodes` name that is not among them.
+pub fn named_by(nodes: &NodeMap) -> Result<Named, NodeError> {
+    let mut named = Named::default();
     for id in nodes.keys() {
-        if let Node::Leaf(entries) = &*nodes.node(*id)? {
-            blobs.extend(entries.iter().filter_map(|entry| match entry.item.kind {
-                Kind::File { blob, size_bytes, .. } => Some((blob, size_bytes)),
-                _ => None,
-            }));
-        }
+        let node = nodes.node(*id)?;
+        named.blobs.extend(node.blobs());
+        named.nodes.extend(node.nodes().filter(|below| !nodes.contains_key(below)));
     }
-    blobs.sort_unstable();
-    blobs.dedup();
-    Ok(blobs)
+    named.blobs.sort_unstable();
+    named.blobs.dedup();
+    named.nodes.sort_unstable();
+    named.nodes.dedup();
+    Ok(named)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use cfs_fs::digest::{BlobId, DigestError, SnapshotId};
+use cfs_fs::digest::{BlobId, DigestError, NodeId, SnapshotId};
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
 use rusqlite::config::DbConfig;
@@ -21,6 +21,7 @@ use crate::revision::Revision;
 mod checked;
 mod commit;
 mod fragments;
+mod garbage;
 mod hooks;
 mod host_files;
 mod nodes;
@@ -36,6 +37,7 @@ mod upstreams;
 pub use checked::Checked;
 pub use commit::{Current, Draft, RefUpdate, SEALED, Signer};
 pub use fragments::{Fragments, Known, Learnt};
+pub use garbage::{Collection, Condemned, Moment, Pin, Retention};
 pub use hooks::HookRun;
 pub use host_files::HostFiles;
 pub use objects::Totals;
@@ -163,6 +165,20 @@ pub enum CatalogueError {
     MissingBlob {
         /// The blob.
         id: BlobId,
+    },
+    /// The tree of a snapshot is not kept any more.
+    #[error("snapshot {id} was collected as garbage at second {at}: its tree is gone")]
+    Collected {
+        /// The snapshot.
+        id: SnapshotId,
+        /// When, seconds since 1970.
+        at: i64,
+    },
+    /// A tree that was to become part of a new one was collected meanwhile.
+    #[error("node {id} of the new tree was collected as garbage meanwhile")]
+    Vanished {
+        /// The node.
+        id: NodeId,
     },
     /// A node is missing or damaged.
     #[error(transparent)]

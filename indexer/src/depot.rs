@@ -5,9 +5,10 @@ use std::path::Path;
 
 use cfs_fs::digest::BlobId;
 use cfs_fs::edit::{EditError, empty_dir, graft};
+use cfs_fs::import::{Recall, Stamp};
 use cfs_fs::name::TreePath;
 use cfs_fs::store::lease::Lease;
-use cfs_fs::store::publish::{Publisher, Ready};
+use cfs_fs::store::publish::{Publisher, Ready, Record};
 use cfs_fs::store::{Store, StoreError};
 use cfs_fs::tree::{Item, NodeMap, Stage};
 
@@ -56,6 +57,12 @@ impl Depot {
         Fragments::open(&self.store.root().join("cache.db"))
     }
 
+    /// What an import asks of files that were read before, and tells of those that it has read: what it finds in
+    /// the store is not collected as garbage before it is committed.
+    pub fn reader<'a>(&'a self, files: &'a HostFiles) -> Reader<'a> {
+        Reader { depot: self, files }
+    }
+
     /// Opens the memory of what has passed checks.
     pub fn checked(&self) -> Checked {
         Checked::open(&self.store.root().join("cache.db"))
@@ -76,6 +83,8 @@ impl Depot {
             added.iter().map(|(id, _)| *id).zip(all.iter().copied()).collect();
         new.sort_unstable_by_key(|(id, _)| *id);
         new.dedup_by_key(|(id, _)| *id);
+        let ids: Vec<BlobId> = new.iter().map(|(id, _)| *id).collect();
+        self.catalogue.revive(&self.store, &ids).map_err(|error| StoreError::Record(Box::new(error)))?;
         new.retain(|(id, bytes)| !self.store.has_blob(*id, bytes.len() as u64));
         if new.is_empty() {
             return Ok(added);
@@ -90,6 +99,38 @@ impl Depot {
         }
         publisher.finish()?;
         Ok(added)
+    }
+}
+
+/// The cache of host files for one import into one store. Whoever uses it has a lease all the while.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    depot: &'a Depot,
+    files: &'a HostFiles,
+}
+
+impl<'a> Reader<'a> {
+    /// What an import tells of durable blobs.
+    pub fn recorder(&self) -> Box<Record<'a, Option<Stamp>>> {
+        let Self { depot, files } = *self;
+        let mut remember = files.recorder();
+        Box::new(move |batch: Vec<Ready<Option<Stamp>>>| {
+            let blobs: Vec<BlobId> = batch.iter().map(|ready| ready.id).collect();
+            depot.catalogue.revive(&depot.store, &blobs)?;
+            remember(batch)
+        })
+    }
+}
+
+impl Recall for Reader<'_> {
+    fn recall(&self, stamps: &[Stamp]) -> Vec<Option<BlobId>> {
+        let recalled = self.files.recall(stamps);
+        let blobs: Vec<BlobId> = recalled.iter().flatten().copied().collect();
+        match self.depot.catalogue.revive(&self.depot.store, &blobs) {
+            Ok(()) => recalled,
+            // What may be gone soon is read again.
+            Err(_) => vec![None; stamps.len()],
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use cfs_fs::edit::EditError;
 use cfs_fs::import::{ImportError, Imported, Options, Progress, Recall, import};
 use cfs_fs::store::Store;
+use cfs_fs::store::lease::Lease;
 
 use crate::catalogue::{CatalogueError, Draft, RefUpdate, Signer};
 use crate::config::Lists;
@@ -52,14 +53,17 @@ pub fn import_dir(
     // A symbolic ref cannot be imported into: say so before hours of reading.
     depot.catalogue.current(&target.name)?;
     check_apart(dir, &depot.store)?;
+    // What is found in the store stays there until it is committed.
+    let _lease = Lease::take(&depot.store).map_err(CatalogueError::from)?;
     let files = depot.host_files()?;
+    let reader = depot.reader(&files);
     let mut run = |recall: &dyn Recall| {
         // The blobs become live with the commit that names them.
-        let imported = import(&depot.store, dir, options, recall, files.recorder(), progress)?;
+        let imported = import(&depot.store, dir, options, recall, reader.recorder(), progress)?;
         let done = imported.progress;
         Ok((done, commit(depot, dir, target, signer, (message, lists), imported)?))
     };
-    match run(&files) {
+    match run(&reader) {
         // The cache remembers what the store has lost: read everything.
         Err(ImportDirError::Catalogue(CatalogueError::MissingBlob { .. })) => run(&()),
         done => done,

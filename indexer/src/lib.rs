@@ -3,6 +3,7 @@
 //! - [`catalogue`]: one SQLite database, the only room with SQL. [`snapshot`], [`refname`], [`revision`]: its
 //!   values. [`checksum`]: digests that others use.
 //! - [`config`]: the configuration file, from text to values.
+//! - [`commitfile`]: the files that a lost catalogue is rebuilt from.
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
 //! - [`repodata`], [`openpgp`], [`rpm`]: what upstreams publish, from bytes to values; no files, no store.
@@ -11,17 +12,20 @@
 //! - [`filelist`], [`metalink`]: what mirrors and their clients read.
 //! - [`hooks`]: programs that are run about promotions.
 //! - [`productmd`]: what installers and release tools read of composes; no files, no store.
-//! - [`compose`], [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`]: the verbs.
+//! - [`compose`], [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`],
+//!   [`gc`]: the verbs.
 
 pub mod catalogue;
 pub mod changelog;
 pub mod checksum;
 pub mod closure;
+pub mod commitfile;
 pub mod compose;
 pub mod config;
 pub mod createrepo;
 pub mod depot;
 pub mod filelist;
+pub mod gc;
 pub mod hooks;
 pub mod import;
 pub mod metalink;

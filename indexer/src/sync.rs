@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use cfs_fs::edit::EditError;
 use cfs_fs::name::TreePath;
 use cfs_fs::store::StoreError;
+use cfs_fs::store::lease::Lease;
 use cfs_fs::tree::{Item, Kind, NodeError, Sums, resolve};
 
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
@@ -300,7 +301,13 @@ pub fn sync(
     signer: &Signer,
     progress: &mut OnProgress<'_>,
 ) -> Result<Report, SyncError> {
-    let result = attempt(depot, request, lists, signer, progress);
+    let result = match attempt(depot, request, lists, signer, progress) {
+        // It was garbage when it was found and gone when it was needed; now it is downloaded.
+        Err(SyncError::Catalogue(CatalogueError::MissingBlob { .. })) => {
+            attempt(depot, request, lists, signer, progress)
+        }
+        done => done,
+    };
     match &result {
         Ok(_) => depot.catalogue.forget_unfinished(&request.target)?,
         // Nothing was tried.

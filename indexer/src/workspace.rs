@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use cfs_fs::digest::Digest;
 use cfs_fs::edit::EditError;
 use cfs_fs::overlay::{Driver, Layers, OverlayError};
+use cfs_fs::store::lease::Lease;
 use cfs_fs::tree::{Dir, Item, Kind, NodeError, resolve};
 use rustix::fs::{FlockOperation, flock};
 
@@ -155,7 +156,13 @@ impl Workspace {
             let (source_path, snapshot) = (record.source, record.snapshot.short());
             return Err(WorkspaceError::Taken { dir: record.dir, source_path, snapshot });
         }
+        let lease = Lease::take(&depot.store).map_err(CatalogueError::from)?;
         let (snapshot, found) = depot.catalogue.resolve(&source.revision)?;
+        // From now on it stays, if it was not collected before; later the record keeps it.
+        lease.hold(&depot.store, &[snapshot], 0).map_err(CatalogueError::from)?;
+        if let Some(at) = depot.catalogue.collected_at(snapshot)? {
+            return Err(CatalogueError::Collected { id: snapshot, at }.into());
+        }
         let top = resolve(&depot.catalogue, &found.root_item(), &source.path)?;
         if !matches!(top, Some(Item { kind: Kind::Dir(_), .. })) {
             return Err(WorkspaceError::NotADirectory { source_path: source.clone() });

@@ -2,20 +2,22 @@
 //!
 //! Always true: when [`Catalogue::update_refs`] returns, the snapshots' records, their new nodes, the moves of
 //! all the refs and the reflog's entries are durable together, and so is every blob that the new nodes name: it was live, or
-//! was found in the store, made durable and became live in that very transaction. Recorded there and sorted,
+//! was found in the store, made durable and became live in that very transaction; and so is every node that they
+//! name. Recorded there and sorted,
 //! a blob costs 43 bytes in the catalogue; recorded as it arrives it would cost 60. After a crash there is the
 //! old state or the new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use cfs_fs::digest::{BlobId, NodeId, SnapshotId};
+use cfs_fs::digest::{NodeId, SnapshotId};
 use cfs_fs::store::Store;
 use cfs_fs::store::lease::Lease;
-use cfs_fs::tree::{Item, Kind, NodeMap, blobs_of};
+use cfs_fs::tree::{Item, Kind, Named, NodeError, NodeMap, named_by};
 
 use super::reflog::{self, Move};
 use super::refs::{self, Ref, Target};
-use super::{Catalogue, CatalogueError, Tx, nodes, objects, snapshots};
+use super::{Catalogue, CatalogueError, Tx, garbage, nodes, objects, snapshots};
+use crate::commitfile;
 use crate::refname::RefName;
 use crate::snapshot::{Rules, Snapshot};
 
@@ -111,13 +113,14 @@ impl Catalogue {
         signer: &Signer,
         mut draft: impl FnMut(&[Option<Current>]) -> Result<Vec<Option<Draft>>, E>,
     ) -> Result<Vec<Option<RefUpdate>>, E> {
+        // What a draft finds stays until it is committed.
+        let lease = Lease::take(store).map_err(CatalogueError::from)?;
         for _ in 0..ATTEMPTS_MAX {
             let current = names.iter().map(|name| self.current(name)).collect::<Result<Vec<_>, _>>()?;
             let drafts = draft(&current)?;
             if drafts.iter().all(Option::is_none) {
                 return Ok(names.iter().map(|_| None).collect());
             }
-            let lease = Lease::take(store).map_err(CatalogueError::from)?;
             let mut moves = Vec::with_capacity(names.len());
             for ((name, current), draft) in names.iter().zip(current).zip(drafts) {
                 moves.push(self.prepare(store, &lease, name, signer, current, draft)?);
@@ -179,13 +182,16 @@ impl Catalogue {
             access: access.unwrap_or_else(before),
             message,
         };
-        self.retain_unknown_nodes(&mut nodes)?;
-        let blobs = blobs_of(&nodes)?;
+        let known = self.retain_unknown_nodes(&mut nodes)?;
+        let mut named = named_by(&nodes)?;
+        if !nodes.contains_key(&root_dir.id) {
+            named.nodes.push(root_dir.id);
+        }
         let mut nodes: Vec<_> = nodes.into_iter().collect();
         nodes.sort_unstable_by_key(|(id, _)| *id);
         let id = snapshot.id();
-        store.write_commit(lease, &id.to_string(), &commit_file(&snapshot, &nodes))?;
-        let new = New { id, snapshot, nodes, blobs, reason };
+        store.write_commit(lease, &id.to_string(), &commitfile::encode(&snapshot, &nodes))?;
+        let new = New { id, snapshot, nodes, known, named, reason };
         Ok(Prepared { name: name.clone(), expected, snapshot: Some(new) })
     }
 
@@ -199,7 +205,7 @@ impl Catalogue {
         let mut blobs: Vec<_> = moves
             .iter()
             .filter_map(|prepared| prepared.snapshot.as_ref())
-            .flat_map(|new| new.blobs.clone())
+            .flat_map(|new| new.named.blobs.clone())
             .collect();
         blobs.sort_unstable();
         blobs.dedup();
@@ -210,6 +216,7 @@ impl Catalogue {
                     return Ok(false);
                 }
             }
+            garbage::free_blobs(tx, &blobs.iter().map(|(id, _)| *id).collect::<Vec<_>>())?;
             objects::retain_unknown(tx, &mut blobs)?;
             if let Some((id, _)) = blobs.iter().find(|(id, size)| !store.has_blob(*id, *size)) {
                 return Err(CatalogueError::MissingBlob { id: *id });
@@ -219,8 +226,20 @@ impl Catalogue {
             }
             objects::insert(tx, blobs)?;
             moves.iter().try_for_each(|prepared| prepared.write(tx, signer))?;
+            moves
+                .iter()
+                .filter_map(|prepared| prepared.snapshot.as_ref())
+                .try_for_each(|new| new.check(tx))?;
             Ok(true)
-        })?;
+        });
+        let done = match done {
+            // The draft has the node; the next attempt writes it.
+            Err(CatalogueError::Node(NodeError::Missing { id })) if knew(&moves, id) => false,
+            Err(CatalogueError::Node(NodeError::Missing { id })) => {
+                return Err(CatalogueError::Vanished { id });
+            }
+            done => done?,
+        };
         Ok(done.then(|| moves.into_iter().map(Prepared::update).collect()))
     }
 }
@@ -237,8 +256,27 @@ struct New {
     id: SnapshotId,
     snapshot: Snapshot,
     nodes: Vec<(NodeId, Vec<u8>)>,
-    blobs: Vec<(BlobId, u64)>,
+    /// Nodes of the draft that the catalogue had when it was prepared.
+    known: HashSet<NodeId>,
+    /// What must be there with it.
+    named: Named,
     reason: String,
+}
+
+/// Whether a draft holds a node that was left out because the catalogue had it.
+fn knew(moves: &[Prepared], id: NodeId) -> bool {
+    moves.iter().filter_map(|prepared| prepared.snapshot.as_ref()).any(|new| new.known.contains(&id))
+}
+
+impl New {
+    /// An error unless every node that the new ones name is there. What is there has everything below it, since
+    /// garbage is deleted from the top down.
+    fn check(&self, tx: &Tx<'_>) -> Result<(), CatalogueError> {
+        match nodes::first_missing(tx, &self.named.nodes)? {
+            Some(id) => Err(NodeError::Missing { id }.into()),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Prepared {
@@ -254,6 +292,7 @@ impl Prepared {
         }
         nodes::insert(tx, &new.nodes)?;
         snapshots::insert(tx, new.id, &new.snapshot)?;
+        garbage::restore_snapshot(tx, new.id)?;
         let target = Target::Snapshot(new.id);
         refs::set(tx, name, &target, generation, signer.now)?;
         let old = self.expected.map(|(id, _)| id);
@@ -273,17 +312,4 @@ fn position(found: &Ref) -> Option<(SnapshotId, u64)> {
         Target::Snapshot(id) => Some((id, found.generation)),
         Target::Symbolic(_) => None,
     }
-}
-
-/// The file that lets a lost catalogue be rebuilt (`docs/format.md`, "Commits").
-fn commit_file(snapshot: &Snapshot, nodes: &[(NodeId, Vec<u8>)]) -> Vec<u8> {
-    let record = snapshot.encode();
-    let mut bytes = format!("cfs-commit 1\nrecord {}\nnodes {}\n", record.len(), nodes.len()).into_bytes();
-    bytes.extend_from_slice(record.as_bytes());
-    for (_, node) in nodes {
-        let len = u32::try_from(node.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&len.to_le_bytes());
-        bytes.extend_from_slice(node);
-    }
-    bytes
 }

@@ -1,5 +1,6 @@
 //! Nodes: the packed pieces of directories, by name.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use cfs_fs::digest::NodeId;
@@ -23,20 +24,23 @@ impl Nodes for Catalogue {
 }
 
 impl Catalogue {
-    /// Drops from `nodes` those that the catalogue has.
-    pub(super) fn retain_unknown_nodes(&self, nodes: &mut NodeMap) -> Result<(), CatalogueError> {
+    /// Drops from `nodes` those that the catalogue has, and returns these.
+    pub(super) fn retain_unknown_nodes(
+        &self,
+        nodes: &mut NodeMap,
+    ) -> Result<HashSet<NodeId>, CatalogueError> {
         self.read("look for nodes", |connection| {
             let mut statement = connection.prepare_cached("SELECT 1 FROM nodes WHERE hash = ?")?;
-            let mut known = Vec::new();
+            let mut known = HashSet::new();
             for id in nodes.keys() {
                 if statement.exists([id.as_bytes()])? {
-                    known.push(*id);
+                    known.insert(*id);
                 }
             }
-            for id in known {
-                nodes.remove(&id);
+            for id in &known {
+                nodes.remove(id);
             }
-            Ok(())
+            Ok(known)
         })
     }
 }
@@ -51,5 +55,18 @@ pub(super) fn insert(tx: &Tx<'_>, nodes: &[(NodeId, Vec<u8>)]) -> Result<(), Cat
             statement.execute((id.as_bytes(), data))?;
         }
         Ok(())
+    })
+}
+
+/// The first of `ids` that the catalogue does not have.
+pub(super) fn first_missing(tx: &Tx<'_>, ids: &[NodeId]) -> Result<Option<NodeId>, CatalogueError> {
+    tx.run(|connection| {
+        let mut statement = connection.prepare_cached("SELECT 1 FROM nodes WHERE hash = ?")?;
+        for id in ids {
+            if !statement.exists([id.as_bytes()])? {
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
     })
 }

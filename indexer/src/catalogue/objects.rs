@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use cfs_fs::digest::BlobId;
-use rusqlite::OptionalExtension;
+use cfs_fs::store::Store;
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Catalogue, CatalogueError, Tx};
+use super::{Catalogue, CatalogueError, Tx, garbage};
 use crate::checksum::{Algorithm, Checksum};
 
 /// Sums over the whole catalogue.
@@ -28,9 +29,28 @@ pub struct Totals {
 }
 
 impl Catalogue {
-    /// Records blobs that the store holds durably, with digests that cfs computed from their bytes.
+    /// Records blobs that the store holds durably, with digests that cfs computed from their bytes. Nothing is
+    /// recorded when one of them is not there any more: it may have been garbage that was collected just now.
+    pub fn record_stored<'a>(
+        &self,
+        store: &Store,
+        blobs: impl IntoIterator<Item = (BlobId, u64, &'a [Checksum])>,
+    ) -> Result<(), CatalogueError> {
+        self.record(Some(store), blobs)
+    }
+
+    /// Records blobs whose files nobody looks for.
+    #[doc(hidden)]
     pub fn record_blobs<'a>(
         &self,
+        blobs: impl IntoIterator<Item = (BlobId, u64, &'a [Checksum])>,
+    ) -> Result<(), CatalogueError> {
+        self.record(None, blobs)
+    }
+
+    fn record<'a>(
+        &self,
+        store: Option<&Store>,
         blobs: impl IntoIterator<Item = (BlobId, u64, &'a [Checksum])>,
     ) -> Result<(), CatalogueError> {
         let mut blobs: Vec<_> = blobs.into_iter().collect();
@@ -40,23 +60,39 @@ impl Catalogue {
             blobs.iter().flat_map(|(id, _, digests)| digests.iter().map(|digest| (digest, *id))).collect();
         aliases.sort_unstable_by_key(|(digest, _)| *digest);
         self.write("record blobs", |tx| {
+            let lost =
+                |(id, size, _): &&(BlobId, u64, _)| store.is_some_and(|store| !store.has_blob(*id, *size));
+            if let Some((id, ..)) = blobs.iter().find(lost) {
+                return Err(CatalogueError::MissingBlob { id: *id });
+            }
+            garbage::free_blobs(tx, &blobs.iter().map(|(id, ..)| *id).collect::<Vec<_>>())?;
             insert(tx, blobs.iter().map(|(id, size, _)| (*id, *size)))?;
             insert_digests(tx, &aliases)
         })
     }
 
-    /// Returns the blob whose bytes have this digest, and its size, when the store holds it.
+    /// Returns the blob whose bytes have this digest, and its size, when the store holds it. One that was
+    /// condemned stays because of that.
     pub fn blob_by_checksum(&self, checksum: &Checksum) -> Result<Option<(BlobId, u64)>, CatalogueError> {
         let key = (code(checksum.algorithm()), checksum.as_bytes());
-        self.read("look for a digest", |connection| {
+        let find = |connection: &Connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT hash, size FROM digests JOIN objects USING(hash)
-                 WHERE algorithm = ? AND digest = ?",
+                "SELECT hash, size, EXISTS (SELECT 1 FROM condemned WHERE kind = 1 AND hash = objects.hash)
+                 FROM digests JOIN objects USING(hash) WHERE algorithm = ? AND digest = ?",
             )?;
-            statement
-                .query_row(key, |row| Ok((BlobId::from(row.get::<_, [u8; 32]>(0)?), row.get(1)?)))
-                .optional()
-        })
+            let read = |row: &Row<'_>| {
+                Ok((BlobId::from(row.get::<_, [u8; 32]>(0)?), row.get::<_, u64>(1)?, row.get::<_, bool>(2)?))
+            };
+            statement.query_row(key, read).optional()
+        };
+        match self.read("look for a digest", find)? {
+            Some((_, _, true)) => self.write("revive a blob", |tx| {
+                let Some((id, size_bytes, _)) = tx.run(find)? else { return Ok(None) };
+                garbage::free_blobs(tx, &[id])?;
+                Ok(Some((id, size_bytes)))
+            }),
+            found => Ok(found.map(|(id, size_bytes, _)| (id, size_bytes))),
+        }
     }
 
     /// The digests by `algorithm` of those of `blobs` of which there is one. Reads the whole table: digests are

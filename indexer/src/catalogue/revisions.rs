@@ -13,9 +13,13 @@ impl Catalogue {
     /// Returns the snapshot that `revision` names, with its id.
     pub fn resolve(&self, revision: &Revision) -> Result<(SnapshotId, Snapshot), CatalogueError> {
         let id = self.resolve_id(revision)?;
-        let lost =
-            || CatalogueError::Damaged { what: format!("snapshot {id} is named by a ref and missing") };
-        Ok((id, self.snapshot(id)?.ok_or_else(lost)?))
+        if let Some(snapshot) = self.snapshot(id)? {
+            return Ok((id, snapshot));
+        }
+        Err(match self.collected_at(id)? {
+            Some(at) => CatalogueError::Collected { id, at },
+            None => CatalogueError::Damaged { what: format!("snapshot {id} is named by a ref and missing") },
+        })
     }
 
     fn resolve_id(&self, revision: &Revision) -> Result<SnapshotId, CatalogueError> {

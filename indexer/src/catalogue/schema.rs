@@ -120,6 +120,41 @@ const MIGRATIONS: &[&str] = &[
     -- To tell the SHA-256 of a file.
     CREATE INDEX sha256_by_blob ON digests(hash) WHERE algorithm = 4;
 ",
+    "
+    -- Snapshots that stay whatever refs do.
+    CREATE TABLE pins(
+        snapshot BLOB PRIMARY KEY REFERENCES snapshots(id),
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Collections that condemned something. `leases` are those that lived after that, one a line; NULL until
+    -- they are known.
+    CREATE TABLE collections(
+        number INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        leases TEXT
+    ) STRICT;
+
+    -- What nobody needed then: 0 a snapshot, 1 a blob, 2 a commit file. What is being deleted has no row in
+    -- `objects` any more.
+    CREATE TABLE condemned(
+        kind INTEGER NOT NULL,
+        hash BLOB NOT NULL CHECK(length(hash) = 32),
+        collection INTEGER NOT NULL,
+        deleting INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY(kind, hash)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Snapshots whose trees are gone; their records stay. `nodes` are those left in the commit file, NULL for
+    -- as many as there were.
+    CREATE TABLE collected(
+        snapshot BLOB PRIMARY KEY REFERENCES snapshots(id),
+        at INTEGER NOT NULL,
+        nodes INTEGER
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Creates an empty database in WAL mode at `path`; a database that is there already is left alone.

@@ -7,17 +7,25 @@ use super::{Catalogue, CatalogueError, Tx};
 use crate::snapshot::Snapshot;
 
 impl Catalogue {
-    /// Returns the snapshot called `id`, verified against its name.
+    /// Returns the snapshot called `id`, verified against its name; `None` for one that was collected.
     pub fn snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>, CatalogueError> {
+        let record = self.read("read a snapshot", |connection| whole_record(connection, id))?;
+        record.map(|record| verified(id, &record)).transpose()
+    }
+
+    /// Returns what is known of the snapshot called `id`, whether its tree is still there or not.
+    pub fn snapshot_record(&self, id: SnapshotId) -> Result<Option<Snapshot>, CatalogueError> {
         let record = self.read("read a snapshot", |connection| record(connection, id))?;
         record.map(|record| verified(id, &record)).transpose()
     }
 
-    /// Returns the ids of all snapshots, newest first.
+    /// Returns the ids of all snapshots whose trees are there, newest first.
     pub fn snapshot_ids(&self) -> Result<Vec<SnapshotId>, CatalogueError> {
         self.read("list snapshots", |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id FROM snapshots ORDER BY created DESC, id")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT id FROM snapshots WHERE id NOT IN (SELECT snapshot FROM collected)
+                 ORDER BY created DESC, id",
+            )?;
             let ids = statement.query_map([], |row| Ok(SnapshotId::from(row.get::<_, [u8; 32]>(0)?)))?;
             ids.collect()
         })
@@ -44,7 +52,28 @@ fn record(connection: &Connection, id: SnapshotId) -> rusqlite::Result<Option<Ve
     statement.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
-fn verified(id: SnapshotId, record: &[u8]) -> Result<Snapshot, CatalogueError> {
+/// The record of a snapshot that was not collected.
+pub(super) fn whole_record(connection: &Connection, id: SnapshotId) -> rusqlite::Result<Option<Vec<u8>>> {
+    let sql = "SELECT record FROM snapshots WHERE id = ?1
+         AND NOT EXISTS (SELECT 1 FROM collected WHERE snapshot = ?1)";
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
+}
+
+/// An error unless the snapshot is there and was not collected.
+pub(super) fn check_whole(
+    connection: &Connection,
+    id: SnapshotId,
+) -> rusqlite::Result<Result<(), CatalogueError>> {
+    let sql = "SELECT at FROM collected WHERE snapshot = ?";
+    let at = connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+    Ok(match at {
+        Some(at) => Err(CatalogueError::Collected { id, at }),
+        None if record(connection, id)?.is_some() => Ok(()),
+        None => Err(CatalogueError::Damaged { what: format!("snapshot {id} is missing") }),
+    })
+}
+
+pub(super) fn verified(id: SnapshotId, record: &[u8]) -> Result<Snapshot, CatalogueError> {
     let damaged = |reason: String| CatalogueError::Damaged { what: format!("snapshot {id}: {reason}") };
     if SnapshotId::of(record) != id {
         return Err(damaged("its record hashes to another name".into()));

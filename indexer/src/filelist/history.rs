@@ -15,7 +15,7 @@ use super::published::{META, made_in, sha1};
 use super::scan::Scope;
 use super::write::{Format, Outs, write};
 use super::{FilelistError, Modes, State};
-use crate::catalogue::{CatalogueError, Target};
+use crate::catalogue::Target;
 use crate::depot::Depot;
 use crate::revision::{RevPath, Revision};
 use crate::snapshot::Snapshot;
@@ -124,8 +124,8 @@ impl History {
         new: Dir,
         at: i64,
     ) -> Result<Option<Dir>, FilelistError> {
-        let lost = || CatalogueError::Damaged { what: format!("snapshot {old} is missing") };
-        let snapshot = depot.catalogue.snapshot(old)?.ok_or_else(lost)?;
+        // What was before it is not kept any more.
+        let Some(snapshot) = depot.catalogue.snapshot(old)? else { return Ok(None) };
         let Some(old) = directory(depot, &snapshot.root_item(), path)? else { return Ok(None) };
         diff(&depot.catalogue, old, new, &mut |path, change| {
             if let Change::Added(_) | Change::Changed(..) = change {

@@ -442,7 +442,7 @@ impl Written {
         }
         let record = |ready: Vec<Ready<()>>| {
             let blobs = ready.iter().map(|ready| (ready.id, ready.size_bytes, &[][..]));
-            depot.catalogue.record_blobs(blobs).map_err(Into::into)
+            depot.catalogue.record_stored(&depot.store, blobs).map_err(Into::into)
         };
         let mut publisher = Publisher::new(&depot.store, Box::new(record))?;
         for ready in self.ready {

@@ -171,7 +171,7 @@ impl<'a> Gathering<'a> {
             go_on(stopped || failed.is_some())
         });
         let rows = same.iter().map(|(checksum, blob, size)| (*blob, *size, std::slice::from_ref(checksum)));
-        self.depot.catalogue.record_blobs(rows)?;
+        self.depot.catalogue.record_stored(&self.depot.store, rows)?;
         self.blobs.extend(same.iter().map(|(checksum, blob, size)| (*checksum, (*blob, *size))));
         match failed {
             Some(error) => Err(error.into()),
@@ -237,11 +237,12 @@ impl<'a> Gathering<'a> {
             ..nothing
         };
         let record = Box::new(|batch: Vec<Ready<Checksum>>| {
-            depot.catalogue.record_blobs(batch.iter().map(|ready| {
+            let rows = batch.iter().map(|ready| {
                 let strong = ready.tag.algorithm().is_strong();
                 let digests = if strong { std::slice::from_ref(&ready.tag) } else { &[] };
                 (ready.id, ready.size_bytes, digests)
-            }))?;
+            });
+            depot.catalogue.record_stored(&depot.store, rows)?;
             Ok(())
         });
         let mut publisher = Publisher::new(&depot.store, record)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cfs_fs::diff::{Change, Summary, diff};
 use cfs_fs::import::{Options, Progress, Recall};
 use cfs_fs::overlay::{Changes, OverlayError, scan};
+use cfs_fs::store::lease::Lease;
 use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
 use cfs_fs::tree::{Dir, Item, Kind, NodeError, NodeMap, Nodes, Stage, Sums, resolve};
 
@@ -103,10 +104,12 @@ pub fn commit(
     options: Options,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Committed, WorkspaceError> {
+    // What is found in the store stays there until it is committed.
+    let _lease = Lease::take(&depot.store).map_err(CatalogueError::from)?;
     let files = depot.host_files()?;
     let mut run =
         |recall: &dyn Recall| commit_once(depot, workspace, request, signer, options, recall, progress);
-    match run(&files) {
+    match run(&depot.reader(&files)) {
         // The cache remembers what the store has lost: read everything.
         Err(WorkspaceError::Catalogue(CatalogueError::MissingBlob { .. })) => run(&()),
         done => done,
@@ -131,7 +134,7 @@ fn commit_once(
         None => (Tree { top: base, mtime, nodes: NodeMap::new() }, Progress::default()),
         Some(mut changes) => {
             let files = depot.host_files()?;
-            let done = changes.take(&depot.store, options, recall, files.recorder(), progress);
+            let done = changes.take(&depot.store, options, recall, depot.reader(&files).recorder(), progress);
             let done = done.map_err(OverlayError::from)?;
             (apply(&changes, &nodes)?, done)
         }

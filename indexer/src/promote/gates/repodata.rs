@@ -205,7 +205,8 @@ impl Wanted<'_> {
             let (_, blob, size_bytes, _) = &self.unread[*number];
             (*blob, *size_bytes, std::slice::from_ref(checksum))
         });
-        self.scene.depot.catalogue.record_blobs(rows)?;
+        let depot = self.scene.depot;
+        depot.catalogue.record_stored(&depot.store, rows)?;
         self.unread.clear();
         Ok(())
     }
