@@ -40,17 +40,17 @@ views = ["production"]
 const ROUNDS: u32 = 100;
 
 /// A small generator of numbers that look random (Knuth's MMIX constants), so that a failure can be repeated.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit.max(1)
     }
 }
 
 /// Everything that must be true of a store at any time. Returns how many files were read.
-fn check(store: &Path) -> u64 {
+pub fn check(store: &Path) -> u64 {
     let depot = Depot::open(store).unwrap();
     depot.catalogue.verify_reflog().unwrap();
     let mut files = 0;

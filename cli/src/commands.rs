@@ -19,6 +19,7 @@ mod config;
 mod demo;
 mod diff;
 mod filelist;
+mod gc;
 mod hooks;
 mod import;
 mod init;
@@ -28,6 +29,7 @@ mod ls;
 mod metalink;
 mod mount;
 mod packages;
+mod pin;
 mod policy;
 mod promote;
 mod refs;
@@ -67,6 +69,9 @@ pub enum Command {
     Metalink(metalink::Args),
     RsyncdConfig(rsyncd_config::Args),
     Stats(stats::Args),
+    Pin(pin::Args),
+    Unpin(pin::UnpinArgs),
+    Gc(gc::Args),
     Config(config::Args),
     Mount(mount::Args),
     Umount(umount::Args),
@@ -103,6 +108,9 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Metalink(args) => metalink::run(&args, context),
         Command::RsyncdConfig(args) => rsyncd_config::run(&args, context),
         Command::Stats(args) => stats::run(&args, context),
+        Command::Pin(args) => pin::run(&args, context),
+        Command::Unpin(args) => pin::run_unpin(&args, context),
+        Command::Gc(args) => gc::run(&args, context),
         Command::Config(args) => config::run(&args, context),
         Command::Mount(args) => mount::run(&args, context),
         Command::Umount(args) => umount::run(&args, context),

@@ -13,8 +13,9 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use crate::digest::{BlobId, SnapshotId};
 use crate::store::{Context, Store, StoreError};
 
-/// Room that is kept for the day on which the disk is full: without it not even a row can be deleted.
-const BALLAST_BYTES: u64 = 64 << 20;
+/// Room that is kept for the day on which the disk is full, since without it not even a row can be deleted: a
+/// 64th of the file system, but not less or more than this.
+const BALLAST_BYTES: std::ops::RangeInclusive<u64> = 4 << 20..=64 << 20;
 
 /// The blobs whose names begin with `byte`, sorted. Other files, which cfs never makes, are left out.
 pub fn blobs(store: &Store, byte: u8) -> Result<Vec<BlobId>, StoreError> {
@@ -113,12 +114,14 @@ pub fn keep_ballast(root: &Path) -> Result<bool, StoreError> {
         return Ok(true);
     }
     let stat = rustix::fs::statvfs(root).context("look at the file system of", root)?;
-    if stat.f_bavail.saturating_mul(stat.f_frsize) < BALLAST_BYTES.saturating_mul(16) {
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    let size_bytes = (bytes(stat.f_blocks) / 64).clamp(*BALLAST_BYTES.start(), *BALLAST_BYTES.end());
+    if bytes(stat.f_bavail) < size_bytes * 4 {
         return Ok(false);
     }
     let new = path.with_extension("new");
     let file = File::create(&new).context("create", &new)?;
-    if fallocate(&file, FallocateFlags::empty(), 0, BALLAST_BYTES).is_err() {
+    if fallocate(&file, FallocateFlags::empty(), 0, size_bytes).is_err() {
         // It is a comfort, not a need.
         remove(&new)?;
         return Ok(false);

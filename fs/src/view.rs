@@ -7,8 +7,9 @@
 //! there whatever refs do; a ref is shown as one generation until [`View::catch_up`] shows the next; bytes that
 //! are not what the tree says are never given out.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::digest::{BlobId, SnapshotId};
@@ -284,6 +285,18 @@ impl<R: Roots, N: Nodes> View<R, N> {
             files: Handles::default(),
             dirs: Handles::default(),
         }
+    }
+
+    /// Returns the snapshots that somebody is inside of, with the keeper of roots, who is asked anew from now on
+    /// about those that nobody is.
+    pub fn snapshots_in_use(&self) -> (HashSet<SnapshotId>, &R) {
+        let keeper = self.roots.forget();
+        let mut snapshots = self.inodes.snapshots();
+        snapshots.extend(self.roots.snapshots_shown());
+        snapshots.extend(inodes::lock(&self.top_kept).as_ref().map(|dir| dir.snapshot));
+        let shown = self.top_shown.read().unwrap_or_else(PoisonError::into_inner);
+        snapshots.extend(shown.as_ref().map(|shown| shown.id));
+        (snapshots, keeper)
     }
 
     /// What stands at `name` of a directory.

@@ -15,6 +15,9 @@
 //! from = "staging:pub/rocky/9.7-RC2"
 //! to = "production:pub/rocky/9.7"
 //! links = { "production:pub/rocky/9" = "9.7" }
+//!
+//! [gc]                           # what `cfs gc` leaves
+//! keep = "90d"
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +28,7 @@ use serde::Deserialize;
 use crate::refname::RefName;
 
 mod closure;
+mod collection;
 mod gate;
 mod hook;
 mod include;
@@ -36,6 +40,7 @@ mod text;
 mod view;
 
 pub use closure::Closure;
+pub use collection::{Age, AgeError, Collection};
 pub use gate::Gate;
 pub use hook::{Hook, When};
 pub use include::{LoadError, load};
@@ -69,6 +74,9 @@ pub struct Config {
     /// Programs that are run about promotions.
     #[serde(rename = "hook", default)]
     pub hooks: BTreeMap<String, Hook>,
+    /// What a collection of garbage leaves.
+    #[serde(default)]
+    pub gc: Collection,
 }
 
 /// What is wrong with a configuration.

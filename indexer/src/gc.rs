@@ -35,8 +35,10 @@ use survey::Survey;
 
 /// Days after which a broken-off download is given up.
 const PARTIAL_SECONDS: i64 = 7 * 24 * 3600;
-/// A share of all objects that nobody wants to lose in one go by mistake.
+/// A share of all blobs or nodes that nobody wants to lose in one go by mistake.
 const LIMIT_PERCENT: u64 = 10;
+/// So many nodes are no loss to speak of. Each commit leaves some that it needed on its way only.
+const FEW_NODES: u64 = 100;
 
 /// How a collection goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub struct Options {
     pub grace_seconds: i64,
     /// Only look.
     pub dry_run: bool,
-    /// Delete even more than a tenth of all objects.
+    /// Delete even more than a tenth of all blobs or nodes.
     pub confirmed: bool,
     /// Objects that are deleted in one transaction, for which writers wait.
     pub batch: usize,
@@ -185,14 +187,14 @@ pub enum GcError {
     Stopped,
     /// A large part of the store would be deleted.
     #[error(
-        "{} of {objects} objects would be deleted ({} bytes), more than {LIMIT_PERCENT} %",
-        amount.nodes + amount.blobs, amount.bytes()
+        "{} nodes and {} of {blobs} blobs would be deleted ({} bytes), more than {LIMIT_PERCENT} %",
+        amount.nodes, amount.blobs, amount.bytes()
     )]
     TooMuch {
         /// What would be deleted.
         amount: Amount,
-        /// How many objects there are.
-        objects: u64,
+        /// How many blobs there are.
+        blobs: u64,
     },
     /// A workspace cannot be read, so nobody knows what it needs.
     #[error(transparent)]
@@ -229,7 +231,7 @@ pub fn collect(depot: &Depot, options: &Options, progress: &mut OnProgress<'_>) 
     let survey = Survey::make(depot, &watch, progress)?;
     let mut report = Report { roots: watch.counts.clone(), kept: survey.kept, ..Report::default() };
     if options.dry_run {
-        survey.condemned_by(&mut report, 0);
+        survey.count_new(&mut report);
     } else {
         survey.condemn(depot, &mut watch, &mut report, progress)?;
     }
@@ -241,8 +243,13 @@ pub fn collect(depot: &Depot, options: &Options, progress: &mut OnProgress<'_>) 
         report.deleted = amount;
         return Ok(report);
     }
-    if !options.confirmed && (amount.nodes + amount.blobs) * 100 > survey.objects() * LIMIT_PERCENT {
-        return Err(GcError::TooMuch { amount, objects: survey.objects() });
+    let blobs = survey.blobs_there();
+    let too_much = |part: u64, all: u64| part * 100 > all * LIMIT_PERCENT;
+    let few = amount.nodes <= FEW_NODES;
+    if !options.confirmed
+        && (too_much(amount.blobs, blobs) || !few && too_much(amount.nodes, amount.nodes + survey.kept.nodes))
+    {
+        return Err(GcError::TooMuch { amount, blobs });
     }
     doomed.delete(depot, &mut watch, &mut report, progress)?;
     remains::delete(depot, &watch, &survey, &mut report, progress)?;

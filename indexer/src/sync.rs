@@ -10,7 +10,6 @@ use std::ops::ControlFlow;
 use cfs_fs::edit::EditError;
 use cfs_fs::name::TreePath;
 use cfs_fs::store::StoreError;
-use cfs_fs::store::lease::Lease;
 use cfs_fs::tree::{Item, Kind, NodeError, Sums, resolve};
 
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};

@@ -14,6 +14,10 @@ use crate::catalogue::{Catalogue, Ref, Target};
 use crate::refname::RefName;
 use crate::snapshot::{Rule, Rules};
 
+mod held;
+
+pub use held::Held;
+
 /// The extended attribute of a file that tells its SHA-256.
 const SHA256_LABEL: &str = "user.cfs.sha256";
 

@@ -159,7 +159,7 @@ impl Workspace {
         let lease = Lease::take(&depot.store).map_err(CatalogueError::from)?;
         let (snapshot, found) = depot.catalogue.resolve(&source.revision)?;
         // From now on it stays, if it was not collected before; later the record keeps it.
-        lease.hold(&depot.store, &[snapshot], 0).map_err(CatalogueError::from)?;
+        lease.hold(&depot.store, snapshot).map_err(CatalogueError::from)?;
         if let Some(at) = depot.catalogue.collected_at(snapshot)? {
             return Err(CatalogueError::Collected { id: snapshot, at }.into());
         }

@@ -1,5 +1,6 @@
 //! `cfs init`
 
+use cfs_fs::sweep;
 use cfs_indexer::depot::Depot;
 use serde_json::json;
 
@@ -16,6 +17,7 @@ pub struct Args {}
 pub fn run(_: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let depot = Depot::create(&context.settings.store)?;
     let root = depot.store.root();
+    sweep::keep_ballast(root)?;
     context
         .output
         .result(format_args!("made an empty store in {}", root.display()), &json!({ "store": root }))

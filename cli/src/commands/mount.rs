@@ -20,6 +20,7 @@ use cfs_fs::view::ghosts::Grace;
 use cfs_fs::view::{Options, View};
 use cfs_indexer::depot::Depot;
 use cfs_indexer::refname::RefName;
+use cfs_indexer::views::Held;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 use serde_json::{Value, json};
@@ -35,6 +36,8 @@ mod metrics;
 /// How the line begins by which the process that serves a mount says that the mount answers; how it works
 /// follows.
 const READY: &str = "ready ";
+/// How often snapshots that nobody is inside of any more are given to the collection of garbage.
+const LET_GO: Duration = Duration::from_mins(10);
 /// How long the end of an unmounted mount is waited for.
 const END: Duration = Duration::from_secs(5);
 
@@ -414,7 +417,18 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<(Mounted, Option<Follo
     let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
     let nodes = Arc::new(nodes);
     let gauges = metrics::gauges(&nodes, &catalogue);
-    let view = Arc::new(View::new(catalogue, nodes, store, options));
+    let held = Held::new(catalogue, store.clone(), options.grace.seconds.into())?;
+    let view = Arc::new(View::new(held, nodes, store, options));
+    let in_use = Arc::downgrade(&view);
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(LET_GO);
+            let Some(view) = in_use.upgrade() else { return };
+            let (in_use, held) = view.snapshots_in_use();
+            // What cannot be let go now is let go the next time.
+            let _ = held.let_go(&in_use);
+        }
+    });
     let settings = fuse::Settings {
         allow_other: args.allow_other || rustix::process::geteuid().is_root(),
         threads: args.threads.unwrap_or_else(Context::threads),

@@ -1,5 +1,6 @@
 //! `cfs serve`
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -9,8 +10,10 @@ use std::time::Duration;
 use cfs_fs::http::{AccessLog, Control, Limits, Server, Settings, Site};
 use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
 use cfs_fs::view::ghosts::Grace;
+use cfs_fs::view::roots::Kept;
 use cfs_indexer::depot::Depot;
 use cfs_indexer::refname::RefName;
+use cfs_indexer::views::Held;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -22,6 +25,8 @@ use crate::report::CommandError;
 
 /// Files that the process needs beside connections and blobs.
 const OWN_FILES: usize = 128;
+/// How often snapshots that nobody asks for any more are given to the collection of garbage.
+const LET_GO: Duration = Duration::from_mins(10);
 
 /// Serve refs and snapshots over HTTP.
 ///
@@ -108,7 +113,16 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
     let only = args.view.as_ref().map(|name| name.as_path().clone());
     let grace = Grace { seconds: args.grace.saturating_mul(3600), ..Grace::default() };
-    let site = Site::new(catalogue, nodes, only, grace);
+    let held = Held::new(catalogue, store.clone(), grace.seconds.into())?;
+    let roots = Arc::new(Kept::new(held));
+    let site = Site::new(Arc::clone(&roots), nodes, only, grace);
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(LET_GO);
+            // Whoever is asked for something opens it at once. What cannot be let go now is so the next time.
+            let _ = roots.forget().let_go(&HashSet::new());
+        }
+    });
     let server = Server::start(site, store, settings)?;
     watch(signals, server.control());
     let what = args.view.as_ref().map_or("everything".to_owned(), |name| format!("ref {name}"));

@@ -24,7 +24,7 @@ use crate::tree::{self, Item, Kind, NodeError, Nodes};
 use crate::view::ViewError;
 use crate::view::access::Access;
 use crate::view::ghosts::{self, At, Grace, Resolved};
-use crate::view::roots::{Kept, Root, Roots, RootsError, Target};
+use crate::view::roots::{Root, Roots, RootsError, Target};
 use crate::view::stamp;
 
 /// Symlinks and symbolic refs are followed this far; more is a circle.
@@ -132,7 +132,7 @@ impl Site {
     ) -> Self {
         let pages = Pages { kept: LruCache::unbounded(), bytes: 0 };
         Self {
-            roots: Box::new(Kept::new(roots)),
+            roots: Box::new(roots),
             nodes: Box::new(nodes),
             only,
             grace,

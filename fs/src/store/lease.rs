@@ -5,7 +5,7 @@
 //! directories of the dead. Leases come, and begin to hold a snapshot, only while the [`Gate`] is open.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,8 +35,8 @@ pub struct Living {
     pub name: String,
     /// The snapshots that must stay as long as it lives.
     pub holds: Vec<SnapshotId>,
-    /// For how many seconds its process shows what refs named before.
-    pub past_seconds: u64,
+    /// Of a process that only shows snapshots: for how many seconds it shows what refs named before.
+    pub past_seconds: Option<u64>,
 }
 
 /// Keeps leases from coming, and from holding more, until it is dropped. Whoever has it takes no lease.
@@ -71,7 +71,7 @@ impl Gate {
                 living.push(Living {
                     name: entry.file_name().to_string_lossy().into_owned(),
                     holds: text.lines().filter_map(|line| line.parse().ok()).collect(),
-                    past_seconds: text.lines().find_map(number).unwrap_or(0),
+                    past_seconds: text.lines().find_map(number),
                 });
             }
         }
@@ -99,15 +99,33 @@ impl Lease {
         self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Holds these snapshots, and no others that it held before, and what refs named in the last `past_seconds`.
-    /// Whoever collects garbage leaves them alone from now on; one that was collected before is gone, so look
-    /// for it afterwards.
-    pub fn hold(&self, store: &Store, snapshots: &[SnapshotId], past_seconds: u64) -> Result<(), StoreError> {
+    /// Holds a snapshot besides those that it holds already. Whoever collects garbage leaves it alone from now on;
+    /// one that was collected before is gone, so look for it afterwards.
+    pub fn hold(&self, store: &Store, snapshot: SnapshotId) -> Result<(), StoreError> {
         let _gate = Gate::close(store)?;
         let path = self.dir.join(HOLDS);
-        let lines = snapshots.iter().map(|id| format!("{id}\n")).collect::<String>();
+        let file = OpenOptions::new().create(true).append(true).open(&path);
         // Whoever reads it has the gate, too; a process that dies meanwhile holds nothing any more.
-        fs::write(&path, format!("past {past_seconds}\n{lines}")).context("write", &path)
+        file.and_then(|mut file| file.write_all(format!("{snapshot}\n").as_bytes())).context("write", &path)
+    }
+
+    /// Holds these snapshots and no others, and what refs named in the last `past_seconds`. Its process shows them,
+    /// and brings nothing into the store.
+    pub fn hold_only(
+        &self,
+        store: &Store,
+        snapshots: &[SnapshotId],
+        past_seconds: u64,
+    ) -> Result<(), StoreError> {
+        let _gate = Gate::close(store)?;
+        let (path, new) = (self.dir.join(HOLDS), self.dir.join("holds.new"));
+        let mut text = format!("past {past_seconds}\n");
+        for id in snapshots {
+            text.push_str(&id.to_string());
+            text.push('\n');
+        }
+        fs::write(&new, text).context("write", &new)?;
+        fs::rename(&new, &path).context("rename to", &path)
     }
 
     /// Creates an empty file under the lease, in the blobs' file system, readable by all and writable only

@@ -3,6 +3,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 
+use super::lease::Gate;
 use super::publish::{Publisher, Ready};
 use super::*;
 
@@ -101,4 +102,24 @@ fn a_commit_file_is_written_whole() {
     let mut file = OpenOptions::new().read(true).open(store.root().join("commits/abc")).unwrap();
     file.read_to_string(&mut text).unwrap();
     assert_eq!(text, "record again");
+}
+
+#[test]
+fn a_lease_says_what_it_holds_as_long_as_it_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("s")).unwrap();
+    let [a, b] = [&b"a"[..], b"b"].map(SnapshotId::of);
+    let lease = Lease::take(&store).unwrap();
+    let other = Lease::take(&store).unwrap();
+    lease.hold(&store, a).unwrap();
+    lease.hold(&store, b).unwrap();
+    let held = |store| Gate::close(store).unwrap().living().unwrap();
+    let mine = |store| held(store).into_iter().find(|living| living.name == lease.name()).unwrap();
+    assert_eq!(mine(&store).holds, [a, b]);
+    lease.hold_only(&store, &[b], 7).unwrap();
+    assert_eq!((mine(&store).holds, mine(&store).past_seconds), (vec![b], Some(7)));
+    drop(other);
+    assert_eq!(held(&store).len(), 1);
+    drop(lease);
+    assert!(held(&store).is_empty());
 }

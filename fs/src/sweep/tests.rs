@@ -45,7 +45,7 @@ fn a_download_goes_when_it_is_old_and_nobody_works_on_it() {
 fn ballast_is_given_back() {
     let (_dir, store) = store();
     if keep_ballast(store.root()).unwrap() {
-        assert_eq!(fs::metadata(ballast(store.root())).unwrap().len(), BALLAST_BYTES);
+        assert!(BALLAST_BYTES.contains(&fs::metadata(ballast(store.root())).unwrap().len()));
         assert!(drop_ballast(store.root()).unwrap());
     }
     assert!(!drop_ballast(store.root()).unwrap());

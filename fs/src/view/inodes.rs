@@ -8,7 +8,7 @@
 //! Always true: an inode stays as long as the kernel holds it, that is until as many lookups were taken back
 //! as were counted; and nothing else is kept here, so memory follows what the kernel holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -299,6 +299,11 @@ impl Inodes {
         } else if let Some(counted) = shard.others.get_mut(&inode.0) {
             counted.verified = true;
         }
+    }
+
+    /// The snapshots of the directories that the kernel holds. It holds the directory of every file that it holds.
+    pub(super) fn snapshots(&self) -> HashSet<SnapshotId> {
+        lock(&self.dirs).by_number.values().map(|counted| counted.dir.snapshot).collect()
     }
 
     /// How many inodes the kernel holds.

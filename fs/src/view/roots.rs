@@ -159,6 +159,12 @@ impl<R> Kept<R> {
     pub fn new(roots: R) -> Self {
         Self { roots, snapshots: Mutex::new(LruCache::new(KEPT)) }
     }
+
+    /// Forgets what is remembered and returns who is asked from now on.
+    pub fn forget(&self) -> &R {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        &self.roots
+    }
 }
 
 impl<R: Roots> Roots for Kept<R> {

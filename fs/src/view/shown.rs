@@ -23,6 +23,16 @@ impl<R: Roots> Shown<R> {
         Self { roots: Kept::new(roots), refs: RwLock::default() }
     }
 
+    /// Forgets roots that are remembered and returns who is asked for them from now on.
+    pub(super) fn forget(&self) -> &R {
+        self.roots.forget()
+    }
+
+    /// The snapshots that refs are shown as.
+    pub(super) fn snapshots_shown(&self) -> Vec<SnapshotId> {
+        self.read().values().map(|shown| shown.id).collect()
+    }
+
     /// Shows refs as they are now and returns what is shown no more.
     pub(super) fn advance(&self) -> Result<Vec<Generation>, RootsError> {
         let now: HashMap<TreePath, Target> = self.roots.refs()?.into_iter().collect();

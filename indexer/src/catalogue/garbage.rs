@@ -251,7 +251,7 @@ impl Catalogue {
     pub fn set_leases(&self, collection: u64, leases: &[String]) -> Result<(), CatalogueError> {
         self.write("record leases", |tx| {
             let sql = "UPDATE collections SET leases = ? WHERE number = ?";
-            let leases = leases.iter().map(|name| format!("{name}\n")).collect::<String>();
+            let leases = leases.join("\n");
             tx.run(|connection| connection.prepare_cached(sql)?.execute((leases, collection)).map(drop))
         })
     }
@@ -328,7 +328,7 @@ impl Catalogue {
     /// Deletes up to `limit` digests of blobs that are gone, beginning after `after`; returns where to go on.
     pub fn delete_stale_digests(
         &self,
-        after: (u8, Vec<u8>),
+        after: &(u8, Vec<u8>),
         limit: usize,
     ) -> Result<Option<(u8, Vec<u8>)>, CatalogueError> {
         self.write("delete digests of deleted blobs", |tx| {

@@ -99,3 +99,20 @@ fn errors_say_the_line_and_what_was_meant() {
         assert!(error.message.contains(message), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_span_of_time_is_read_as_it_is_written() {
+    for (text, seconds) in
+        [("0", 0), ("10s", 10), ("30m", 1800), ("24h", 86_400), ("90d", 7_776_000), ("2w", 1_209_600)]
+    {
+        let age: Age = text.parse().unwrap();
+        assert_eq!(age.seconds, seconds, "{text}");
+        assert_eq!(age.to_string().parse::<Age>().unwrap(), age, "{text}");
+    }
+    for text in ["", "d", "-1d", "+1d", "1", "1.5h", "1 h", "1y", "50000w", "1é"] {
+        assert!(text.parse::<Age>().is_err(), "{text}");
+    }
+    let config = parse("[gc]\nkeep = \"30d\"\ngenerations = 3\n").unwrap();
+    assert_eq!((config.gc.keep, config.gc.generations), ("30d".parse().ok(), Some(3)));
+    assert_eq!(parse("[gc]\nkeep = \"ever\"\n").unwrap_err().line, 2);
+}

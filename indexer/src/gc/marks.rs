@@ -56,8 +56,9 @@ impl Marks {
 }
 
 fn prefix(id: BlobId) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    let mut first = [0; 8];
+    first.copy_from_slice(&id.as_bytes()[..8]);
+    u64::from_le_bytes(first)
 }
 
 /// Hashes are as good as random already.

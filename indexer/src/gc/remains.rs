@@ -30,7 +30,7 @@ pub(super) fn delete(
         let mut next = Some((0, Vec::new()));
         while let Some(after) = next {
             step(progress, Phase::Remains, 0, None)?;
-            next = depot.catalogue.delete_stale_digests(after, DIGESTS)?;
+            next = depot.catalogue.delete_stale_digests(&after, DIGESTS)?;
         }
     }
     // While nothing is deleted, nothing in a commit file becomes useless.
@@ -80,7 +80,7 @@ fn uncommitted(depot: &Depot, watch: &Watch, survey: &Survey, report: &mut Repor
     });
     for id in old.collect::<Vec<_>>() {
         let gate = Gate::close(&depot.store)?;
-        if !gate.living()?.is_empty() {
+        if gate.living()?.iter().any(|living| living.past_seconds.is_none()) {
             return Ok(());
         }
         let gone = depot.catalogue.hold_still("delete a commit file", |moment| {

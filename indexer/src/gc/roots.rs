@@ -44,9 +44,10 @@ impl Watch {
     pub(super) fn begin(depot: &Depot, options: Options) -> Result<Self, GcError> {
         let living = living(depot)?;
         // Who shows what refs named a while ago must find it.
-        let past = living.iter().map(|living| living.past_seconds).max().unwrap_or(0);
+        let past = living.iter().filter_map(|living| living.past_seconds).max().unwrap_or(0);
         let keep = options.keep_seconds.max(i64::try_from(past).unwrap_or(i64::MAX));
-        let since = options.now.saturating_sub(keep);
+        // What ended so long ago is over.
+        let since = options.now.saturating_sub(keep).saturating_add(1);
         let retention = Retention { since, generations: options.keep_generations };
         let (kept, last) = depot.catalogue.kept_snapshots(retention)?;
         let held = holds(&living, options);
@@ -159,7 +160,8 @@ fn living(depot: &Depot) -> Result<Vec<Living>, GcError> {
     Ok(Gate::close(&depot.store)?.living()?)
 }
 
-/// The leases that live now.
+/// The leases that live now of processes that may bring something into the store.
 pub(super) fn lease_names(depot: &Depot) -> Result<Vec<String>, GcError> {
-    Ok(living(depot)?.into_iter().map(|living| living.name).collect())
+    let living = living(depot)?.into_iter();
+    Ok(living.filter(|living| living.past_seconds.is_none()).map(|living| living.name).collect())
 }

@@ -75,14 +75,14 @@ impl Survey {
         self.unneeded.get(&what).copied()
     }
 
-    /// Blobs and nodes that are there, but for nodes that nobody needs.
-    pub(super) fn objects(&self) -> u64 {
-        let blobs = self.unneeded.keys().filter(|what| matches!(what, Condemned::Blob(_))).count();
-        self.kept.nodes + self.kept.blobs + blobs as u64
+    /// How many blobs there are.
+    pub(super) fn blobs_there(&self) -> u64 {
+        let unneeded = self.unneeded.keys().filter(|what| matches!(what, Condemned::Blob(_))).count();
+        self.kept.blobs + unneeded as u64
     }
 
     /// Counts what is not condemned yet.
-    pub(super) fn condemned_by(&self, report: &mut Report, _collection: u64) {
+    pub(super) fn count_new(&self, report: &mut Report) {
         for (what, bytes) in &self.unneeded {
             if !self.condemned.contains_key(what) {
                 add(&mut report.condemned, *what, *bytes);

@@ -203,6 +203,19 @@ impl<'a> Gathering<'a> {
         Ok(found.checksum == *checksum && found.blob == blob)
     }
 
+    /// Leaves those of `pieces` that the catalogue does not know.
+    fn drop_known(&mut self, pieces: &mut Vec<Piece<'_>>) -> Result<(), SyncError> {
+        let mut failed = Ok(());
+        pieces.retain(|piece| match self.find_known(piece.wanted) {
+            Ok(known) => !known,
+            Err(error) => {
+                failed = Err(error);
+                false
+            }
+        });
+        failed
+    }
+
     /// Downloads `pieces`, which have different checksums.
     fn fetch(
         &mut self,
@@ -217,17 +230,7 @@ impl<'a> Gathering<'a> {
             let _ = progress(&nothing);
         })?;
         // Whoever held a lock may have brought some.
-        let mut failed = None;
-        pieces.retain(|piece| match self.find_known(piece.wanted) {
-            Ok(known) => !known,
-            Err(error) => {
-                failed = Some(error);
-                false
-            }
-        });
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        self.drop_known(&mut pieces)?;
         let numbers = sources.keys().enumerate().map(|(number, name)| (name.as_str(), number)).collect();
         let orders: Vec<Order> = pieces.iter().map(|piece| order(piece, &numbers)).collect();
         let mut state = Progress {

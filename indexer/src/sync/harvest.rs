@@ -31,6 +31,8 @@ pub struct Harvest {
     pub fetched_files: u64,
     /// Bytes that were received for them.
     pub fetched_bytes: u64,
+    /// What was found in the store stays there as long as this lives.
+    _lease: Lease,
 }
 
 /// A repository that is in the store.
@@ -120,8 +122,9 @@ pub fn harvest(
     now: i64,
     progress: &mut OnProgress<'_>,
 ) -> Result<Harvest, SyncError> {
+    let lease = Lease::take(&depot.store)?;
     let Some(first) = requests.first() else {
-        return Ok(Harvest { repositories: Vec::new(), fetched_files: 0, fetched_bytes: 0 });
+        return Ok(Harvest { repositories: Vec::new(), fetched_files: 0, fetched_bytes: 0, _lease: lease });
     };
     let fetcher = Fetcher::new(first.options.fetch.clone()).map_err(SyncError::Start)?;
     let mut found = find_all(depot, &fetcher, requests, now, progress)?;
@@ -137,6 +140,7 @@ pub fn harvest(
 
     let repositories = finish(depot, found, &gathering)?;
     Ok(Harvest {
+        _lease: lease,
         repositories,
         fetched_files: gathering.fetched_files,
         fetched_bytes: gathering.fetched_bytes,

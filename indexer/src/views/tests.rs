@@ -1,7 +1,9 @@
+use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
 
 use cfs_fs::import::Options;
+use cfs_fs::store::lease::Gate;
 use cfs_fs::view::{self, Answer, Inode, View};
 
 use super::*;
@@ -83,4 +85,25 @@ fn a_view_of_the_catalogue_shows_what_was_committed() {
     let mut bytes = [0; 64];
     let read = view.read(view.open_file(here).unwrap(), 0, &mut bytes).unwrap();
     assert_eq!(&bytes[..read], b"content 200");
+}
+
+#[test]
+fn what_is_shown_is_held_until_nobody_is_in_it_for_a_while() {
+    let temp = tempfile::tempdir().unwrap();
+    let Depot { store, catalogue } = Depot::create(&temp.path().join("store")).unwrap();
+    let held = Held::new(Arc::new(catalogue), store.clone(), 5).unwrap();
+    let living = || Gate::close(&store).unwrap().living().unwrap().remove(0);
+    assert_eq!((living().past_seconds, living().holds), (Some(5), vec![]));
+    let [used, left] = [&b"used"[..], b"left"].map(SnapshotId::of);
+    for id in [used, left, used] {
+        assert_eq!(held.snapshot(id).unwrap(), None, "there is none, but that is another question");
+    }
+    assert_eq!(living().holds, [used, left]);
+    let in_use = HashSet::from([used]);
+    held.let_go(&in_use).unwrap();
+    assert_eq!(living().holds, [used, left], "it was asked for since the last time");
+    held.let_go(&in_use).unwrap();
+    assert_eq!((living().past_seconds, living().holds), (Some(5), vec![used]));
+    drop(held);
+    assert!(Gate::close(&store).unwrap().living().unwrap().is_empty());
 }

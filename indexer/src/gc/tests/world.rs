@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cfs_fs::digest::{BlobId, NodeId, SnapshotId};
-use cfs_fs::edit::{empty_dir, graft};
+use cfs_fs::edit::{EditError, empty_dir, graft};
 use cfs_fs::name::{Name, TreePath};
 use cfs_fs::store::lease::Lease;
 use cfs_fs::tree::{Dir, Entry, Item, Kind, NodeMap, Nodes, Stage, resolve};
@@ -31,6 +31,9 @@ const TRACE: usize = 80;
 
 /// Paths of three steps, and which content stands there.
 type Tree = BTreeMap<[u8; 3], u8>;
+
+/// What a ref's tree becomes, with the nodes that may be new.
+type Sketch<'a> = dyn FnMut(Option<&Item>) -> Result<(Item, NodeMap), EditError> + 'a;
 
 /// What went wrong.
 pub(super) type Failure = String;
@@ -105,7 +108,7 @@ impl World {
     }
 
     pub(super) fn trace(&self) -> String {
-        self.trace.iter().map(|line| format!("  {line}\n")).collect()
+        Vec::from(self.trace.clone()).join("\n")
     }
 
     fn note(&mut self, line: String) {
@@ -205,11 +208,11 @@ impl World {
         made.map(|id| drop(self.trees.insert(id, tree))).map_err(text)
     }
 
+    /// Some ingest ends without a commit.
     fn crash_ingest(&mut self) -> Result<(), Failure> {
-        if let Some(number) = self.some(self.ingests.len()) {
-            let gone = self.ingests.swap_remove(number);
-            self.note(format!("{} crashes", gone.lease.name()));
-        }
+        let Some(number) = self.some(self.ingests.len()) else { return self.begin_ingest() };
+        let gone = self.ingests.swap_remove(number);
+        self.note(format!("{} crashes", gone.lease.name()));
         Ok(())
     }
 
@@ -276,7 +279,7 @@ impl World {
         &mut self,
         source: Option<SnapshotId>,
         who: &str,
-        draft: &mut dyn FnMut(Option<&Item>) -> Result<(Item, NodeMap), cfs_fs::edit::EditError>,
+        draft: &mut Sketch<'_>,
     ) -> Result<Result<SnapshotId, Failure>, Failure> {
         let number = self.rng.gen_range(0..self.refs.len());
         self.commit_to(number, source, who, draft)
@@ -288,7 +291,7 @@ impl World {
         number: usize,
         source: Option<SnapshotId>,
         who: &str,
-        draft: &mut dyn FnMut(Option<&Item>) -> Result<(Item, NodeMap), cfs_fs::edit::EditError>,
+        draft: &mut Sketch<'_>,
     ) -> Result<Result<SnapshotId, Failure>, Failure> {
         let signer = self.signer();
         let (depot, name) = (Arc::clone(&self.depot), self.refs[number].0.clone());
@@ -354,7 +357,7 @@ impl World {
         }
         let Some(id) = self.some_snapshot() else { return Ok(()) };
         let lease = Lease::take(&self.depot.store).map_err(text)?;
-        lease.hold(&self.depot.store, &[id], 0).map_err(text)?;
+        lease.hold(&self.depot.store, id).map_err(text)?;
         if self.depot.catalogue.snapshot(id).map_err(text)?.is_some() {
             self.note(format!("{} holds {id:?}", lease.name()));
             self.holds.push((lease, id));
@@ -446,7 +449,7 @@ impl World {
         for (_, history) in &self.refs {
             for (at, (id, _)) in history.iter().enumerate() {
                 let ended = history.get(at + 1).map(|(_, ended)| *ended);
-                if ended.is_none_or(|ended| ended >= self.now - KEEP) || at + GENERATIONS >= history.len() {
+                if ended.is_none_or(|ended| ended > self.now - KEEP) || at + GENERATIONS >= history.len() {
                     roots.insert(*id);
                 }
             }
