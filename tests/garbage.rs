@@ -26,7 +26,7 @@ fn generations(count: u8) -> Sandbox {
     sandbox.write("tree/shared", "the same in all");
     for number in 0..count {
         sandbox.write("tree/own", vec![number; 100_000]);
-        sandbox.ok(["import", "tree", "production"]);
+        sandbox.ok(["import", "tree", "release"]);
     }
     sandbox
 }
@@ -39,8 +39,8 @@ fn blobs(sandbox: &Sandbox) -> usize {
 #[test]
 fn what_refs_named_goes_when_it_is_old_and_what_they_name_stays() {
     let sandbox = generations(4);
-    let (newest, old) = (sandbox.snapshot("production"), sandbox.snapshot("production@{2}"));
-    let listing = sandbox.listing("production");
+    let (newest, old) = (sandbox.snapshot("release"), sandbox.snapshot("release@{2}"));
+    let listing = sandbox.listing("release");
     let before = blobs(&sandbox);
 
     let plain = sandbox.json(["gc"]);
@@ -48,23 +48,23 @@ fn what_refs_named_goes_when_it_is_old_and_what_they_name_stays() {
 
     let dry = &sandbox.json(AT_ONCE.into_iter().chain(["--dry-run"]))[0];
     assert_eq!((&dry["condemned"]["snapshots"], &dry["deleted"]["snapshots"]), (&3.into(), &0.into()));
-    assert_eq!(sandbox.snapshot("production@{2}"), old, "a dry run changes nothing");
+    assert_eq!(sandbox.snapshot("release@{2}"), old, "a dry run changes nothing");
 
     let first = &sandbox.json(AT_ONCE)[0];
     assert_eq!((&first["condemned"]["snapshots"], &first["deleted"]["blobs"]), (&3.into(), &0.into()));
-    assert_eq!((sandbox.snapshot("production@{2}"), blobs(&sandbox)), (old.clone(), before));
+    assert_eq!((sandbox.snapshot("release@{2}"), blobs(&sandbox)), (old.clone(), before));
     let second = &sandbox.json(AT_ONCE)[0];
     assert_eq!((&second["deleted"]["snapshots"], &second["deleted"]["blobs"]), (&3.into(), &3.into()));
     assert!(second["deleted_bytes"].as_u64().unwrap() > 300_000, "{second}");
-    assert_eq!((sandbox.snapshot("production"), sandbox.listing("production")), (newest, listing));
+    assert_eq!((sandbox.snapshot("release"), sandbox.listing("release")), (newest, listing));
     assert_eq!(blobs(&sandbox), before - 3);
     check(&sandbox.store());
 
-    let gone = sandbox.fails(3, ["show", "production@{2}"]);
+    let gone = sandbox.fails(3, ["show", "release@{2}"]);
     assert!(gone.contains(&old) && gone.contains("collected"), "{gone}");
-    assert!(sandbox.ok(["log", "production"]).contains(&old[..12]), "that it was is not forgotten");
+    assert!(sandbox.ok(["log", "release"]).contains(&old[..12]), "that it was is not forgotten");
     sandbox.write("tree/own", vec![1; 100_000]);
-    sandbox.ok(["import", "tree", "production"]);
+    sandbox.ok(["import", "tree", "release"]);
     assert!(collect(&sandbox) > 100_000, "what came back is there, and what it replaced is not");
     check(&sandbox.store());
 }
@@ -72,8 +72,8 @@ fn what_refs_named_goes_when_it_is_old_and_what_they_name_stays() {
 #[test]
 fn a_pin_keeps_a_snapshot_until_it_is_taken_back() {
     let sandbox = generations(3);
-    let old = sandbox.snapshot("production@{2}");
-    sandbox.ok(["pin", "production@{2}", "-m", "release media"]);
+    let old = sandbox.snapshot("release@{2}");
+    sandbox.ok(["pin", "release@{2}", "-m", "release media"]);
     assert!(collect(&sandbox) > 100_000);
     assert!(sandbox.ok(["pin"]).contains("release media"));
     assert_eq!(sandbox.ok(["cat", &format!("{old}:own")]).len(), 100_000);
@@ -117,8 +117,8 @@ fn whoever_is_inside_a_snapshot_keeps_it() {
         return;
     }
     let sandbox = generations(3);
-    let old = sandbox.snapshot("production@{2}");
-    let live = mount(&sandbox, "mnt", &[]);
+    let old = sandbox.snapshot("release@{2}");
+    let live = mount(&sandbox, "mnt", &["--grace", "0"]);
     let inside = live.path(&format!("snapshots/{old}"));
     // The shell stands in the directory, and its file is opened only later.
     let mut shell = Command::new("sh");
@@ -137,14 +137,14 @@ fn whoever_is_inside_a_snapshot_keeps_it() {
 #[test]
 fn what_an_export_shows_of_the_past_stays() {
     let sandbox = generations(3);
-    let served = http::serve(&sandbox, &["--view", "production", "--grace", "1"]);
+    let served = http::serve(&sandbox, &["--view", "release", "--grace", "1"]);
     collect(&sandbox);
     for back in 1..3 {
-        sandbox.ok(["show", &format!("production@{{{back}}}")]);
+        sandbox.ok(["show", &format!("release@{{{back}}}")]);
     }
     drop(served);
     collect(&sandbox);
-    sandbox.fails(3, ["show", "production@{1}"]);
+    sandbox.fails(3, ["show", "release@{1}"]);
 }
 
 #[test]
@@ -153,46 +153,52 @@ fn a_workspace_keeps_what_it_was_opened_on() {
     if !crate::mount::can_work() {
         return;
     }
-    let old = sandbox.snapshot("production@{2}");
+    let old = sandbox.snapshot("release@{2}");
     fs::create_dir(sandbox.path("work")).unwrap();
-    sandbox.ok(["work", "open", "production@{2}", "work"]);
+    sandbox.ok(["work", "open", "release@{2}", "work"]);
     sandbox.ok(["work", "close", "work"]);
     collect(&sandbox);
     assert_eq!(sandbox.snapshot(&old), old);
-    sandbox.ok(["work", "open", "production@{2}", "work"]);
+    sandbox.ok(["work", "open", "release@{2}", "work"]);
     assert_eq!(fs::read(sandbox.path("work/own")).unwrap().len(), 100_000);
     sandbox.ok(["work", "discard", "work"]);
+}
+
+/// Imports a tree that changes, and promotes it, until `end`; returns how often.
+fn import_until(sandbox: &Sandbox, who: u64, end: Instant) -> u64 {
+    let mut dice = Dice(who);
+    let mut count = 0;
+    while Instant::now() < end {
+        for file in 0..6 {
+            // Few contents, so that some of what is imported was garbage a moment ago.
+            let content = vec![u8::try_from(dice.below(100)).unwrap(); 5000];
+            sandbox.write(&format!("tree{who}/dir{}/{file}", dice.below(3)), content);
+        }
+        // What the mount never shows is not held by it.
+        let content = vec![u8::try_from(100 + dice.below(100)).unwrap(); 5000];
+        sandbox.write(&format!("other{who}/file"), content);
+        sandbox.ok(["import", &format!("other{who}"), &format!("other/{who}")]);
+        let (tree, target) = (format!("tree{who}"), format!("compose/{who}"));
+        sandbox.ok(["import", &tree, &target]);
+        sandbox.ok(["promote", &target, "release"]);
+        count += 1;
+    }
+    count
 }
 
 /// Imports, promotions, readers of a mount, and collections that wait for nobody, all at once, some of them
 /// killed: nobody but the killed ever fails.
 #[test]
 fn collections_race_with_everybody() {
-    let sandbox = Sandbox::with_store();
+    let sandbox = &Sandbox::with_store();
     let live = can_mount().then(|| {
         sandbox.write("tree0/file", "first");
         sandbox.ok(["import", "tree0", "compose/0"]);
-        sandbox.ok(["promote", "compose/0", "production"]);
-        mount(&sandbox, "mnt", &[])
+        sandbox.ok(["promote", "compose/0", "release"]);
+        mount(sandbox, "mnt", &["--grace", "0"])
     });
     let end = Instant::now() + Duration::from_secs(8);
     let going = || Instant::now() < end;
-    let importer = |who: u64| {
-        let mut dice = Dice(who);
-        let mut count = 0;
-        while going() {
-            for file in 0..6 {
-                // Few contents, so that much of what is imported was garbage a moment ago.
-                let content = vec![u8::try_from(dice.below(100)).unwrap(); 5000];
-                sandbox.write(&format!("tree{who}/dir{}/{file}", dice.below(3)), content);
-            }
-            let (tree, target) = (format!("tree{who}"), format!("compose/{who}"));
-            sandbox.ok(["import", &tree, &target]);
-            sandbox.ok(["promote", &target, "production"]);
-            count += 1;
-        }
-        count
-    };
     let collector = || {
         let (mut dice, mut deleted, mut killed) = (Dice(9), 0, 0);
         while going() {
@@ -214,7 +220,7 @@ fn collections_race_with_everybody() {
     };
     let reader = || {
         let Some(live) = &live else { return 0 };
-        let (dir, mut read) = (live.path("views/production"), 0);
+        let (dir, mut read) = (live.path("views/release"), 0);
         while going() {
             // One that goes through a directory finds everything in it, whatever is promoted and collected.
             let done = ran(Command::new("sh")
@@ -226,7 +232,7 @@ fn collections_race_with_everybody() {
         read
     };
     let (imports, (deleted, killed), read) = std::thread::scope(|scope| {
-        let importers = [scope.spawn(|| importer(1)), scope.spawn(|| importer(2))];
+        let importers = [1, 2].map(|who| scope.spawn(move || import_until(sandbox, who, end)));
         let (collector, reader) = (scope.spawn(collector), scope.spawn(reader));
         let imports: u64 = importers.into_iter().map(|importer| importer.join().unwrap()).sum();
         (imports, collector.join().unwrap(), reader.join().unwrap())
@@ -239,7 +245,7 @@ fn collections_race_with_everybody() {
     if live.is_some() {
         sandbox.ok(["umount", "mnt"]);
     }
-    collect(&sandbox);
+    collect(sandbox);
     check(&sandbox.store());
 }
 
@@ -266,8 +272,8 @@ fn a_full_disk_can_be_made_empty() {
     sandbox.ok(["init"]);
     let mut count = 0_u8;
     loop {
-        sandbox.write("tree/own", (0..3_000_000_u32).map(|at| (at >> 8) as u8 ^ count).collect::<Vec<_>>());
-        if sandbox.run(["import", "tree", "production"]).code != 0 {
+        sandbox.write("tree/own", vec![count; 3_000_000]);
+        if sandbox.run(["import", "tree", "release"]).code != 0 {
             break;
         }
         count += 1;
@@ -287,7 +293,7 @@ fn a_full_disk_can_be_made_empty() {
     assert!(freed > u64::from(count - 2) * 3_000_000, "{freed} bytes are free of {count} imports");
     check(&dir);
     fs::remove_file(dir.join("filler")).unwrap();
-    sandbox.ok(["import", "tree", "production"]);
+    sandbox.ok(["import", "tree", "release"]);
     sandbox.ok(["gc"]);
     assert!(dir.join("ballast").exists(), "room is reserved again");
 }

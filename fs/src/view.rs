@@ -293,7 +293,7 @@ impl<R: Roots, N: Nodes> View<R, N> {
         let keeper = self.roots.forget();
         let mut snapshots = self.inodes.snapshots();
         snapshots.extend(self.roots.snapshots_shown());
-        snapshots.extend(inodes::lock(&self.top_kept).as_ref().map(|dir| dir.snapshot));
+        snapshots.extend(inodes::lock(&self.top_kept).as_ref().map(|dir| dir.binding.snapshot));
         let shown = self.top_shown.read().unwrap_or_else(PoisonError::into_inner);
         snapshots.extend(shown.as_ref().map(|shown| shown.id));
         (snapshots, keeper)

@@ -303,7 +303,7 @@ impl Inodes {
 
     /// The snapshots of the directories that the kernel holds. It holds the directory of every file that it holds.
     pub(super) fn snapshots(&self) -> HashSet<SnapshotId> {
-        lock(&self.dirs).by_number.values().map(|counted| counted.dir.snapshot).collect()
+        lock(&self.dirs).by_number.values().map(|counted| counted.dir.binding.snapshot).collect()
     }
 
     /// How many inodes the kernel holds.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, line_with, parse};
+use super::{Collection, Config, ConfigError, line_with, parse};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,10 +99,14 @@ impl Loading {
 
     /// Adds what a file says to what the files before it say.
     fn merge(&mut self, path: &Path, text: &str, config: Config) -> Result<(), LoadError> {
-        let Config { include: _, store, views, promotions, releases, sigs, hooks } = config;
+        let Config { include: _, store, views, promotions, releases, sigs, hooks, gc } = config;
         if store.is_some() {
             self.say(path, text, "store")?;
             self.config.store = store;
+        }
+        if gc != Collection::default() {
+            self.say(path, text, "[gc")?;
+            self.config.gc = gc;
         }
         for (name, view) in views {
             self.say(path, text, &format!("[view.{name}"))?;
