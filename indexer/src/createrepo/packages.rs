@@ -178,7 +178,7 @@ fn keep(
 ) -> Result<(), CatalogueError> {
     if !hashed.is_empty() {
         let rows = hashed.iter().map(|(blob, size, checksum)| (*blob, *size, std::slice::from_ref(checksum)));
-        depot.catalogue.record_blobs(rows)?;
+        depot.catalogue.record_stored(&depot.store, rows)?;
         hashed.clear();
     }
     fragments.keep(Fragment::FORMAT, batch)?;
