@@ -417,7 +417,7 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<(Mounted, Option<Follo
     let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
     let nodes = Arc::new(nodes);
     let gauges = metrics::gauges(&nodes, &catalogue);
-    let held = Held::new(catalogue, store.clone(), options.grace.seconds.into())?;
+    let held = Held::new(catalogue, store.clone(), options.grace.seconds.into());
     let view = Arc::new(View::new(held, nodes, store, options));
     let in_use = Arc::downgrade(&view);
     std::thread::spawn(move || {

@@ -113,7 +113,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
     let only = args.view.as_ref().map(|name| name.as_path().clone());
     let grace = Grace { seconds: args.grace.saturating_mul(3600), ..Grace::default() };
-    let held = Held::new(catalogue, store.clone(), grace.seconds.into())?;
+    let held = Held::new(catalogue, store.clone(), grace.seconds.into());
     let roots = Arc::new(Kept::new(held));
     let site = Site::new(Arc::clone(&roots), nodes, only, grace);
     std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cfs_fs::digest::SnapshotId;
+use cfs_fs::digest::{BlobId, SnapshotId};
 use cfs_fs::name::TreePath;
 use cfs_fs::store::lease::Lease;
 use cfs_fs::store::{Store, StoreError};
@@ -19,7 +19,8 @@ const PATIENCE: u8 = 2;
 pub struct Held {
     catalogue: Arc<Catalogue>,
     store: Store,
-    lease: Lease,
+    /// None where the store cannot be written: nobody collects garbage there either.
+    lease: Option<Lease>,
     past_seconds: u64,
     /// For how many calls of `let_go` each is held still.
     snapshots: Mutex<HashMap<SnapshotId, u8>>,
@@ -27,10 +28,10 @@ pub struct Held {
 
 impl Held {
     /// Holds what refs named in the last `past_seconds`, and whatever is asked for.
-    pub fn new(catalogue: Arc<Catalogue>, store: Store, past_seconds: u64) -> Result<Self, StoreError> {
-        let lease = Lease::take(&store)?;
-        lease.hold_only(&store, &[], past_seconds)?;
-        Ok(Self { catalogue, store, lease, past_seconds, snapshots: Mutex::default() })
+    pub fn new(catalogue: Arc<Catalogue>, store: Store, past_seconds: u64) -> Self {
+        let lease = Lease::take(&store).ok();
+        let lease = lease.filter(|lease| lease.hold_only(&store, &[], past_seconds).is_ok());
+        Self { catalogue, store, lease, past_seconds, snapshots: Mutex::default() }
     }
 
     /// Lets go of snapshots that are not among `in_use` and were not asked for lately. To be called now and
@@ -46,12 +47,16 @@ impl Held {
             return Ok(());
         }
         let left: Vec<SnapshotId> = snapshots.keys().copied().collect();
-        self.lease.hold_only(&self.store, &left, self.past_seconds)
+        match &self.lease {
+            Some(lease) => lease.hold_only(&self.store, &left, self.past_seconds),
+            None => Ok(()),
+        }
     }
 
     fn hold(&self, id: SnapshotId) {
+        let Some(lease) = &self.lease else { return };
         let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-        if snapshots.insert(id, PATIENCE).is_none() && self.lease.hold(&self.store, id).is_err() {
+        if snapshots.insert(id, PATIENCE).is_none() && lease.hold(&self.store, id).is_err() {
             // On a full disk, say. Readers come first: what is young is kept without, too.
             snapshots.remove(&id);
         }
@@ -97,5 +102,9 @@ impl Roots for Held {
 
     fn moves(&self) -> Result<u64, RootsError> {
         self.catalogue.moves()
+    }
+
+    fn labels(&self, blob: BlobId) -> Result<Vec<(String, String)>, RootsError> {
+        self.catalogue.labels(blob)
     }
 }

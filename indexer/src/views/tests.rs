@@ -91,7 +91,7 @@ fn a_view_of_the_catalogue_shows_what_was_committed() {
 fn what_is_shown_is_held_until_nobody_is_in_it_for_a_while() {
     let temp = tempfile::tempdir().unwrap();
     let Depot { store, catalogue } = Depot::create(&temp.path().join("store")).unwrap();
-    let held = Held::new(Arc::new(catalogue), store.clone(), 5).unwrap();
+    let held = Held::new(Arc::new(catalogue), store.clone(), 5);
     let living = || Gate::close(&store).unwrap().living().unwrap().remove(0);
     assert_eq!((living().past_seconds, living().holds), (Some(5), vec![]));
     let [used, left] = [&b"used"[..], b"left"].map(SnapshotId::of);
