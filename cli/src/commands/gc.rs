@@ -22,7 +22,7 @@ use crate::report::{CommandError, Kind};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only show what would be condemned and deleted.
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     dry_run: bool,
 
     /// How long something stays after it was found useless [default: the configuration's, or 24h].
