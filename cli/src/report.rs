@@ -110,17 +110,7 @@ impl CommandError {
 
     fn text(&self, json: bool) -> Option<String> {
         let error = self.error.as_ref()?;
-        let mut causes = vec![error.to_string()];
-        let mut next = error.source();
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            // Some errors repeat what is below them.
-            if !causes.last().is_some_and(|above| above.ends_with(&text)) {
-                causes.push(text);
-            }
-            next = cause.source();
-        }
-        let message = causes.join(": ");
+        let message = with_causes(error.as_ref());
         if json {
             let value = serde_json::json!({
                 "error": message, "details": self.details, "hints": self.hints,
@@ -132,6 +122,21 @@ impl CommandError {
         self.hints.iter().for_each(|hint| text.extend(["\nhint: ", hint]));
         Some(text)
     }
+}
+
+/// An error with all its causes, on one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        // Some errors repeat what is below them.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 impl From<StoreError> for CommandError {

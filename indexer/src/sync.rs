@@ -4,7 +4,6 @@
 //! declared size and checksum; what was downloaded before a failure is kept and not downloaded again; nothing
 //! is taken from the upstream into a path of this host.
 
-use std::error::Error;
 use std::ops::ControlFlow;
 
 use cfs_fs::edit::EditError;
@@ -20,7 +19,7 @@ use crate::filelist::FilelistError;
 use crate::filelist::published::complete;
 use crate::openpgp::{Fingerprint, Keyring, SignatureError};
 use crate::repodata::RepodataError;
-use crate::repository::read_ahead;
+use crate::repository::{read_ahead, with_causes};
 use crate::revision::RefPath;
 
 pub mod address;
@@ -275,22 +274,6 @@ impl From<StoreError> for SyncError {
     }
 }
 
-/// An error with all its causes, on one line.
-pub(crate) fn reason(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some errors repeat what is below them.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// Makes the repository a path of a new snapshot of the target's ref, which has these `lists`. When nothing has changed since the last
 /// sync, there is no new snapshot. A sync that fails is recorded until one into the same path succeeds.
 pub fn sync(
@@ -311,7 +294,7 @@ pub fn sync(
         Ok(_) => depot.catalogue.forget_unfinished(&request.target)?,
         // Nothing was tried.
         Err(SyncError::Catalogue(_)) => {}
-        Err(error) => depot.catalogue.record_unfinished(&request.target, signer.now, &reason(error))?,
+        Err(error) => depot.catalogue.record_unfinished(&request.target, signer.now, &with_causes(error))?,
     }
     result
 }

@@ -1,5 +1,6 @@
 //! `cfs compose`
 
+use cfs_indexer::compose::{Recipe, Selection};
 use clap::Subcommand;
 
 use crate::context::Context;
@@ -38,4 +39,14 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         Verb::Finalize(args) => finalize::run(args, context),
         Verb::List(args) => list::run(args, context),
     }
+}
+
+/// The recipe of a release, or of what a group adds to it.
+fn recipe(profile: &str, sig: Option<&str>, context: &Context<'_>) -> Result<Recipe, CommandError> {
+    let config = &context.settings.configuration.1;
+    let recipe = match sig {
+        None => Recipe::of_release(config, profile, &Selection::default()),
+        Some(sig) => Recipe::of_sig(config, profile, sig, &Selection::default()),
+    };
+    recipe.map_err(|error| gather::unknown(&error, context))
 }

@@ -1,8 +1,7 @@
 //! `cfs gc`
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use cfs_fs::sweep;
 use cfs_indexer::config::Age;
@@ -11,6 +10,7 @@ use cfs_indexer::gc::{self, Amount, GcError, Options, Phase, Progress, Report};
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::interrupt;
 use crate::output::{count, size, time};
 use crate::report::{CommandError, Kind};
 
@@ -59,7 +59,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     // A catalogue on a full disk cannot even be opened before.
     let depot = context.depot()?;
     let options = options(args, context);
-    let stop = interruptible()?;
+    let stop = interrupt::flag()?;
     let bar = context.output.progress("gc");
     let result = gc::collect(&depot, &options, &mut |progress| {
         show(&bar, &progress);
@@ -102,17 +102,6 @@ fn reserve(depot: &Depot, args: &Args, context: &Context<'_>) {
         // The collection is done whatever comes of this.
         _ => {}
     }
-}
-
-/// A flag that the first Ctrl-C or SIGTERM sets; the second ends the process at once.
-fn interruptible() -> Result<Arc<AtomicBool>, CommandError> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let failed = |error| CommandError::new(Kind::Failed, format!("cannot handle signals: {error}"));
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag)).map_err(failed)?;
-        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(failed)?;
-    }
-    Ok(flag)
 }
 
 fn show(bar: &indicatif::ProgressBar, progress: &Progress) {

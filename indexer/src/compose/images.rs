@@ -210,7 +210,8 @@ fn digests(depot: &Depot, found: &[Found]) -> Result<BTreeMap<BlobId, Checksum>,
             }
         }
         let digest = hasher.finish().checksum;
-        depot.catalogue.record_blobs([(*blob, *size_bytes, std::slice::from_ref(&digest))])?;
+        let row = (*blob, *size_bytes, std::slice::from_ref(&digest));
+        depot.catalogue.record_stored(&depot.store, [row])?;
         digests.insert(*blob, digest);
     }
     Ok(digests)

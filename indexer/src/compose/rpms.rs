@@ -122,7 +122,7 @@ fn read_one(depot: &Depot, found: &Found) -> Result<Facts, ComposeError> {
     let package = Package::of(&headers).map_err(|error| refuse(error.to_string()))?;
     let signer = signer(&headers).map_err(|error| refuse(error.to_string()))?;
     // The old short form, which release tools compare.
-    let sigkey = signer.map(|id| id[id.len().saturating_sub(8)..].to_ascii_lowercase());
+    let sigkey = signer.map(|id| id[id.len().saturating_sub(8)..].to_owned());
     Ok(Facts { nevra: package.nevra.to_string(), source_rpm: package.source_rpm, sigkey })
 }
 

@@ -16,7 +16,7 @@ use super::{ComposeError, Depot, documents, series};
 use crate::catalogue::{Current, Draft, RefUpdate, Signer};
 use crate::openpgp::Keyring;
 use crate::refname::RefName;
-use crate::repository::read_ahead;
+use crate::repository::{read_ahead, with_causes};
 use crate::revision::RefPath;
 use crate::sync::{self, Gathered, Keep, Request, Survey, SyncError};
 
@@ -366,7 +366,7 @@ fn record(
         match result {
             Ok(_) => depot.catalogue.forget_unfinished(&request.target)?,
             Err(error) => {
-                depot.catalogue.record_unfinished(&request.target, signer.now, &sync::reason(error))?;
+                depot.catalogue.record_unfinished(&request.target, signer.now, &with_causes(error))?;
             }
         }
     }

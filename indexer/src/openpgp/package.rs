@@ -3,7 +3,6 @@
 //! A signature covers the header, which holds the payload's digest; old packages also have one over header and
 //! payload together. The bytes are hostile until their signature is found good.
 
-use std::fmt::Write as _;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
 use pgp::packet::{Packet, PacketParser, Signature};
@@ -128,23 +127,26 @@ pub fn claimed_signer(headers: &Headers) -> Option<String> {
         let whole = WHOLE_SIGNATURES.iter().filter_map(|tag| signatures.binary(*tag).ok()?);
         found = whole.flat_map(|bytes| parse(bytes).unwrap_or_default()).collect();
     }
-    found.iter().find_map(|signature| {
-        let of_id = signature.issuer_key_id().first().map(ToString::to_string);
-        // The id of a key is the end of its fingerprint, or, from the sixth format of keys on, its beginning.
-        let of_fingerprint = || {
-            let fingerprint = signature.issuer_fingerprint().first()?.to_string();
-            let at = if fingerprint.len() > 40 { 0 } else { fingerprint.len().checked_sub(16)? };
-            fingerprint.get(at..at + 16).map(str::to_owned)
-        };
-        of_id.or_else(of_fingerprint).map(|id| id.to_ascii_lowercase())
-    })
+    found.iter().find_map(issuer)
+}
+
+/// The id of the key that a signature says it was made with, in lower-case hexadecimal digits.
+fn issuer(signature: &Signature) -> Option<String> {
+    let of_id = signature.issuer_key_id().first().map(ToString::to_string);
+    // The id of a key is the end of its fingerprint, or, from the sixth format of keys on, its beginning.
+    let of_fingerprint = || {
+        let fingerprint = signature.issuer_fingerprint().first()?.to_string();
+        let at = if fingerprint.len() > 40 { 0 } else { fingerprint.len().checked_sub(16)? };
+        fingerprint.get(at..at + 16).map(str::to_owned)
+    };
+    of_id.or_else(of_fingerprint).map(|id| id.to_ascii_lowercase())
 }
 
 fn empty<'a>() -> Box<dyn Read + 'a> {
     Box::new(io::empty())
 }
 
-/// The key that says it signed a package, in hexadecimal digits; nothing is checked. `None` when it is not signed.
+/// The same as [`claimed_signer`], for who refuses signatures that cannot be read.
 pub fn signer(headers: &Headers) -> Result<Option<String>, PackageError> {
     let mut found = header_signatures(&headers.signature)?;
     for tag in WHOLE_SIGNATURES {
@@ -152,18 +154,7 @@ pub fn signer(headers: &Headers) -> Result<Option<String>, PackageError> {
             found.extend(parse(bytes)?);
         }
     }
-    let hex = |bytes: &[u8]| {
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    };
-    let name = |signature: &Signature| {
-        let id = signature.issuer_key_id().first().map(|id| hex(id.as_ref()));
-        id.or_else(|| signature.issuer_fingerprint().first().map(|print| hex(print.as_bytes())))
-    };
-    Ok(found.iter().find_map(name))
+    Ok(found.iter().find_map(issuer))
 }
 
 /// The signatures over the header alone.

@@ -18,10 +18,11 @@ use super::fetch::{Event, Fetcher, Order, Source};
 use super::harvest::go_on;
 use super::partial::PartialDir;
 use super::plan::Wanted;
-use super::{Failure, OnProgress, Phase, Progress, Request, SyncError, reason};
+use super::{Failure, OnProgress, Phase, Progress, Request, SyncError};
 use crate::catalogue::CatalogueError;
 use crate::checksum::{Checksum, Hasher};
 use crate::depot::Depot;
+use crate::repository::with_causes;
 use crate::spread::spread;
 
 /// A file that a repository wants.
@@ -265,7 +266,7 @@ impl<'a> Gathering<'a> {
                     state.files_done += 1;
                 }
                 Event::Done(number, Err(error)) => {
-                    self.failures.insert(pieces[number].wanted.checksum, reason(&error));
+                    self.failures.insert(pieces[number].wanted.checksum, with_causes(&error));
                     state.files_done += 1;
                 }
             }

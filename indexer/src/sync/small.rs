@@ -2,9 +2,10 @@
 
 use cfs_fs::name::TreePath;
 
+use super::Failure;
 use super::address::Address;
 use super::fetch::{self, FetchError, Fetcher};
-use super::{Failure, reason};
+use crate::repository::with_causes;
 
 /// The most bytes that one may have.
 const BYTES_MAX: u64 = 64 << 20;
@@ -14,7 +15,7 @@ pub fn small_files(
     options: &fetch::Options,
     places: &[(Address, TreePath)],
 ) -> Result<Vec<Vec<u8>>, Failure> {
-    let failed = |url: String, error: &FetchError| Failure { url, reason: reason(error) };
+    let failed = |url: String, error: &FetchError| Failure { url, reason: with_causes(error) };
     let Some((first, path)) = places.first() else { return Ok(Vec::new()) };
     let fetcher = Fetcher::new(options.clone()).map_err(|error| failed(first.describe(path), &error))?;
     let get = |(address, path): &(Address, TreePath)| {

@@ -8,9 +8,10 @@ use super::gather::Gathering;
 use super::harvest::go_on;
 use super::plan::Wanted;
 use super::repository::Repository;
-use super::{Failure, OnProgress, Phase, Progress, SyncError, reason};
+use super::{Failure, OnProgress, Phase, Progress, SyncError};
 use crate::openpgp::package::{Cover, PackageError};
 use crate::openpgp::{Keyring, Policy};
+use crate::repository::with_causes;
 use crate::spread::spread;
 
 /// A package that was not checked before.
@@ -83,7 +84,7 @@ fn package(
     now: i64,
 ) -> Result<(), String> {
     let (blob, _) = gathering.blob_of(&one.wanted.checksum).ok_or("is not in the store")?;
-    let mut file: File = gathering.depot.store.open_blob(blob).map_err(|error| reason(&error))?;
+    let mut file: File = gathering.depot.store.open_blob(blob).map_err(|error| with_causes(&error))?;
     let weak_hashes = repository.request.options.weak_checksums;
     let policy = Policy { now, weak_hashes, expired_since: true };
     // The metadata's checksums, when it is signed, vouch for what a package's own signature leaves out.
@@ -91,7 +92,7 @@ fn package(
         Ok((_, Cover::Whole)) => Ok(()),
         Ok((_, Cover::Header)) if repository.key.is_some() => Ok(()),
         Ok((_, Cover::Header)) => Err("is signed only in its header, and the metadata is not signed".into()),
-        Err(error @ PackageError::Signature(_)) => Err(format!("the package {}", reason(&error))),
-        Err(error) => Err(reason(&error)),
+        Err(error @ PackageError::Signature(_)) => Err(format!("the package {}", with_causes(&error))),
+        Err(error) => Err(with_causes(&error)),
     }
 }

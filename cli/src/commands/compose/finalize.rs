@@ -1,10 +1,10 @@
 //! `cfs compose finalize`
 
-use cfs_indexer::compose::{ComposeError, Recipe, Selection, finalize, latest};
+use cfs_indexer::compose::{ComposeError, finalize, latest};
 use cfs_indexer::refname::RefName;
 use serde_json::json;
 
-use super::gather;
+use super::{gather, recipe};
 use crate::context::Context;
 use crate::output::count;
 use crate::report::{CommandError, Kind};
@@ -34,12 +34,7 @@ pub struct Args {
 
 /// Runs `cfs compose finalize`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
-    let config = &context.settings.configuration.1;
-    let recipe = match &args.sig {
-        None => Recipe::of_release(config, &args.profile, &Selection::default()),
-        Some(sig) => Recipe::of_sig(config, &args.profile, sig, &Selection::default()),
-    };
-    let recipe = recipe.map_err(|error| gather::unknown(&error, context))?;
+    let recipe = recipe(&args.profile, args.sig.as_deref(), context)?;
     let depot = context.depot()?;
     let name = match &args.compose {
         Some(name) => name.clone(),

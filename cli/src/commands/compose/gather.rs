@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::{count, size};
-use crate::report::{CommandError, Kind};
+use crate::report::{CommandError, Kind, with_causes};
 
 /// What to gather and how.
 #[derive(Debug, clap::Args)]
@@ -228,7 +228,7 @@ fn print_plan(planned: &Planned, context: &Context<'_>) -> Result<(), CommandErr
     let (mut files, mut bytes) = (0, 0);
     for (tree, survey) in &planned.trees {
         match survey {
-            Err(error) => failures.push(format!("{}: {}", tree.path, chain(error))),
+            Err(error) => failures.push(format!("{}: {}", tree.path, with_causes(error))),
             Ok(survey) => {
                 files += survey.missing_files;
                 bytes += survey.missing_bytes;
@@ -286,7 +286,7 @@ fn print(report: &Report, flags: &Flags, context: &Context<'_>) -> Result<(), Co
                 }));
             }
             Err(error) => {
-                failures.push(format!("{name}: {}", chain(error)));
+                failures.push(format!("{name}: {}", with_causes(error)));
                 let details = match error {
                     SyncError::Failed { failures, .. } => failures
                         .iter()
@@ -295,7 +295,9 @@ fn print(report: &Report, flags: &Flags, context: &Context<'_>) -> Result<(), Co
                     _ => Vec::new(),
                 };
                 failures.extend(details.iter().map(|detail| format!("  {detail}")));
-                trees.push(json!({ "tree": name, "ok": false, "error": chain(error), "failures": details }));
+                trees.push(
+                    json!({ "tree": name, "ok": false, "error": with_causes(error), "failures": details }),
+                );
             }
         }
     }
@@ -338,19 +340,7 @@ fn whole(failures: Vec<String>, what: &str) -> Result<(), CommandError> {
     ))
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = error.source();
-    }
-    text
-}
-
+/// The error for a compose that was not made.
 pub fn failed(error: ComposeError, recipe: &Recipe) -> CommandError {
     let hint = match &error {
         ComposeError::NoLatest { .. } => "--full-run makes one",
@@ -366,8 +356,8 @@ pub fn failed(error: ComposeError, recipe: &Recipe) -> CommandError {
         ComposeError::Edit(error) => error.into(),
         error => {
             let text = match &error {
-                ComposeError::Sync(error) => format!("{}: {}", recipe.latest, chain(error)),
-                error => chain(error),
+                ComposeError::Sync(error) => format!("{}: {}", recipe.latest, with_causes(error)),
+                error => with_causes(error),
             };
             let error = CommandError::new(Kind::Failed, text);
             if hint.is_empty() { error } else { error.hint(hint) }

@@ -1,9 +1,9 @@
 //! `cfs compose list`
 
-use cfs_indexer::compose::{Recipe, Selection, made};
+use cfs_indexer::compose::made;
 use serde_json::json;
 
-use super::gather;
+use super::{gather, recipe};
 use crate::context::Context;
 use crate::output::time;
 use crate::report::CommandError;
@@ -21,12 +21,7 @@ pub struct Args {
 
 /// Runs `cfs compose list`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
-    let config = &context.settings.configuration.1;
-    let recipe = match &args.sig {
-        None => Recipe::of_release(config, &args.profile, &Selection::default()),
-        Some(sig) => Recipe::of_sig(config, &args.profile, sig, &Selection::default()),
-    };
-    let recipe = recipe.map_err(|error| gather::unknown(&error, context))?;
+    let recipe = recipe(&args.profile, args.sig.as_deref(), context)?;
     let depot = context.depot()?;
     let latest = match depot.catalogue.find_ref(&recipe.latest)? {
         Some(_) => Some(depot.catalogue.follow_ref(&recipe.latest)?.0.name),
