@@ -41,7 +41,7 @@ pub use garbage::{Collection, Condemned, Moment, Pin, Retention};
 pub use hooks::HookRun;
 pub use host_files::HostFiles;
 pub use objects::Totals;
-pub use reflog::LogEntry;
+pub use reflog::{Chain, ChainFault, LogEntry};
 pub use refs::{Ref, Target};
 pub use unfinished::UnfinishedSync;
 pub use upstreams::Upstream;

@@ -3,10 +3,12 @@
 //! Always true: an entry's hash is BLAKE3 of the previous entry's hash followed by the entry's text
 //! (`docs/format.md`, "Reflog"), so a changed, dropped or reordered entry breaks every later one.
 
+use std::collections::BTreeMap;
+
 use cfs_fs::digest::{Digest, SnapshotId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::refs::{Target, parse_name};
+use super::refs::{self, Target, parse_name};
 use super::{Catalogue, CatalogueError, Signer, Tx};
 use crate::refname::RefName;
 
@@ -112,29 +114,133 @@ impl Catalogue {
         })
     }
 
-    /// Checks the hash chain from the first entry to the last and returns how many there are.
-    pub fn verify_reflog(&self) -> Result<u64, CatalogueError> {
-        let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason, previous, entry
-             FROM reflog ORDER BY number";
-        let rows: Vec<(LogEntry, [u8; 32], [u8; 32])> = self.read("read the reflog", |connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([], |row| Ok((from_row(row)?, row.get(9)?, row.get(10)?)))?;
-            rows.collect()
-        })?;
-        let mut last = [0; 32];
-        for (entry, previous, hash) in &rows {
-            let broken =
-                |what| CatalogueError::Damaged { what: format!("reflog entry {}: {what}", entry.number) };
-            if *previous != last {
-                return Err(broken("does not follow the entry before it"));
-            }
-            if chain(&last, entry) != *hash {
-                return Err(broken("was changed"));
-            }
-            last = *hash;
-        }
-        Ok(rows.len() as u64)
+    /// Checks every entry of the log against its hash and the one before it, and every ref against its last move.
+    pub fn verify_chain(&self) -> Result<Chain, CatalogueError> {
+        self.read("read the reflog", |connection| {
+            // Both tables as they were at one moment.
+            let moment = connection.unchecked_transaction()?;
+            let mut chain = Chain { length: 0, head: [0; 32].into(), faults: Vec::new() };
+            let moves = follow_chain(&moment, &mut chain)?;
+            check_refs(&moment, moves, &mut chain)?;
+            Ok(chain)
+        })
     }
+
+    /// As [`Catalogue::verify_chain`]; the first fault is an error. Returns how many entries there are.
+    pub fn verify_reflog(&self) -> Result<u64, CatalogueError> {
+        let chain = self.verify_chain()?;
+        match chain.faults.first() {
+            Some(fault) => Err(CatalogueError::Damaged { what: fault.to_string() }),
+            None => Ok(chain.length),
+        }
+    }
+}
+
+/// What the chain of the reflog says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// How many entries there are.
+    pub length: u64,
+    /// The hash of the last one, zeros when there is none: who has written it down sees later whether anything
+    /// before it was changed.
+    pub head: Digest,
+    /// What is not as it was written.
+    pub faults: Vec<ChainFault>,
+}
+
+/// An entry of the reflog, or a ref, that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{object}: {what}")]
+pub struct ChainFault {
+    /// `reflog entry 7` or `ref staging`.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Chain {
+    fn fault(&mut self, object: String, what: impl Into<String>) {
+        self.faults.push(ChainFault { object, what: what.into() });
+    }
+
+    /// Looks at the next entry.
+    fn add(&mut self, entry: &LogEntry, previous: [u8; 32], hash: [u8; 32]) {
+        self.length += 1;
+        let object = || format!("reflog entry {}", entry.number);
+        if Digest::from(previous) != self.head {
+            self.fault(object(), "does not follow the entry before it");
+        } else if entry.number != self.length && self.faults.is_empty() {
+            self.fault(object(), format!("is the {}th", self.length));
+        }
+        if chain(&previous, entry) != hash {
+            self.fault(object(), "was changed");
+        }
+        self.head = hash.into();
+    }
+}
+
+/// The last move of each ref: generation, what it names since, when.
+type Moves = BTreeMap<RefName, (u64, Target, i64)>;
+
+fn follow_chain(connection: &Connection, chain: &mut Chain) -> rusqlite::Result<Moves> {
+    let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason, previous, entry
+         FROM reflog ORDER BY number";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut moves = Moves::new();
+    while let Some(row) = rows.next()? {
+        let read = || Ok::<_, rusqlite::Error>((from_row(row)?, row.get(9)?, row.get(10)?));
+        let (entry, previous, hash) = match read() {
+            Ok(read) => read,
+            Err(error) => {
+                chain.length += 1;
+                let number: i64 = row.get(0)?;
+                chain.fault(format!("reflog entry {number}"), format!("cannot be read: {error}"));
+                continue;
+            }
+        };
+        chain.add(&entry, previous, hash);
+        let before = moves.insert(entry.name.clone(), (entry.generation, entry.new.clone(), entry.at));
+        let (generation, old) = match before {
+            Some((generation, Target::Snapshot(old), _)) => (generation + 1, Some(old)),
+            Some((generation, Target::Symbolic(_), _)) => (generation + 1, None),
+            None => (1, None),
+        };
+        if (entry.generation, entry.old) != (generation, old) {
+            let what = format!("does not go on from the last move of {}", entry.name);
+            chain.fault(format!("reflog entry {}", entry.number), what);
+        }
+    }
+    Ok(moves)
+}
+
+/// Every ref is where its last move has left it.
+fn check_refs(connection: &Connection, mut moves: Moves, chain: &mut Chain) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(refs::ALL)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let found = match refs::from_row(row) {
+            Ok(found) => found,
+            Err(error) => {
+                let name =
+                    String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned();
+                chain.fault(format!("ref {name}"), format!("cannot be read: {error}"));
+                continue;
+            }
+        };
+        match moves.remove(&found.name) {
+            None => chain.fault(format!("ref {}", found.name), "is in no entry of the reflog"),
+            Some(last) if last == (found.generation, found.target, found.updated) => {}
+            Some((generation, ..)) => {
+                let what = format!("is not what its last move, to generation {generation}, has made it");
+                chain.fault(format!("ref {}", found.name), what);
+            }
+        }
+    }
+    for name in moves.into_keys() {
+        chain.fault(format!("ref {name}"), "is in the reflog and not among the refs");
+    }
+    Ok(())
 }
 
 /// Appends one move.

@@ -11,6 +11,9 @@ use crate::refname::RefName;
 /// kernel follows as many symlinks of a mount.
 const SYMBOLIC_DEPTH_MAX: usize = 40;
 
+/// Reads all refs, whose rows are for [`from_row`].
+pub(super) const ALL: &str = "SELECT name, snapshot, target, generation, updated FROM refs ORDER BY name";
+
 /// A ref as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ref {
@@ -42,8 +45,7 @@ impl Catalogue {
     /// Returns all refs in the order of their names.
     pub fn refs(&self) -> Result<Vec<Ref>, CatalogueError> {
         self.read("list refs", |connection| {
-            let sql = "SELECT name, snapshot, target, generation, updated FROM refs ORDER BY name";
-            connection.prepare_cached(sql)?.query_map([], from_row)?.collect()
+            connection.prepare_cached(ALL)?.query_map([], from_row)?.collect()
         })
     }
 
@@ -171,7 +173,7 @@ pub(super) fn parse_name(row: &Row<'_>, at: usize) -> rusqlite::Result<RefName> 
     })
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Ref> {
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Ref> {
     Ok(Ref {
         name: parse_name(row, 0)?,
         target: Target::from_columns(row, 1)?,

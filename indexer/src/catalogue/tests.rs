@@ -242,6 +242,39 @@ fn the_reflog_cannot_be_changed_and_shows_when_it_was() {
 }
 
 #[test]
+fn the_chain_says_what_was_changed_dropped_or_cut_off() {
+    let faults = |tamper: &str| {
+        let (_temp, depot) = depot();
+        for n in 0..3 {
+            commit(&depot, &name("production"), &n.to_string(), n);
+        }
+        depot.catalogue.link(&name("latest"), &name("production"), &signer(3), "").unwrap();
+        let connection = Connection::open(depot.store.root().join("catalogue.db")).unwrap();
+        connection.execute_batch("DROP TRIGGER reflog_keeps; DROP TRIGGER reflog_stays").unwrap();
+        connection.execute_batch(tamper).unwrap();
+        let chain = depot.catalogue.verify_chain().unwrap();
+        chain.faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(faults(""), [""; 0]);
+    assert_eq!(faults("UPDATE reflog SET reason = 'x' WHERE number = 2"), ["reflog entry 2: was changed"]);
+    let dropped = faults("DELETE FROM reflog WHERE number = 2");
+    assert_eq!(dropped[0], "reflog entry 3: does not follow the entry before it");
+    let cut = faults("DELETE FROM reflog WHERE number > 2");
+    assert_eq!(
+        cut,
+        [
+            "ref latest: is in no entry of the reflog",
+            "ref production: is not what its last move, to generation 2, has made it",
+        ]
+    );
+    assert_eq!(faults("UPDATE refs SET updated = 9 WHERE name = 'latest'").len(), 1);
+    let lost = faults("DELETE FROM refs WHERE name = 'latest'");
+    assert_eq!(lost, ["ref latest: is in the reflog and not among the refs"]);
+    let unreadable = faults("UPDATE reflog SET ref = 'a//b' WHERE number = 1");
+    assert!(unreadable[0].starts_with("reflog entry 1: cannot be read"), "{unreadable:?}");
+}
+
+#[test]
 fn digests_find_only_live_blobs() {
     let (_temp, depot) = depot();
     let blob = BlobId::of(b"content");
