@@ -59,7 +59,7 @@ pub fn check(store: &Path) -> u64 {
         let newest = depot.catalogue.log(&found.name).unwrap().remove(0);
         assert_eq!(
             (newest.generation, newest.new),
-            (found.generation, Target::Snapshot(id)),
+            (found.generation, Some(Target::Snapshot(id))),
             "{}",
             found.name
         );

@@ -186,6 +186,7 @@ impl From<CatalogueError> for CommandError {
             }
             error @ (CatalogueError::RefConflict { .. }
             | CatalogueError::NotSymbolic { .. }
+            | CatalogueError::Named { .. }
             | CatalogueError::SymbolicLoop { .. }) => Self::new(Kind::No, error),
             error => Self::new(Kind::Failed, error),
         }

@@ -142,6 +142,20 @@ pub enum CatalogueError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// A ref is not any more what was looked at.
+    #[error("ref {name} moved meanwhile")]
+    RefMoved {
+        /// The ref.
+        name: RefName,
+    },
+    /// A ref cannot go while another one names it.
+    #[error("ref {name} is named by {by}")]
+    Named {
+        /// The ref.
+        name: RefName,
+        /// The symbolic ref.
+        by: RefName,
+    },
     /// No snapshot fits the revision.
     #[error("no snapshot is called {revision}: {reason}")]
     NoSuchRevision {

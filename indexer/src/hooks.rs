@@ -173,10 +173,10 @@ fn tell(
     entry: &LogEntry,
     signer: &Signer,
 ) -> Result<Result<String, HookError>, CatalogueError> {
-    let new = match &entry.new {
+    let new = entry.new.as_ref().map(|new| match new {
         Target::Snapshot(id) => id.to_string(),
         Target::Symbolic(name) => name.to_string(),
-    };
+    });
     let description = json!({
         "event": hook.when.name(), "number": entry.number, "view": entry.name.as_str(),
         "generation": entry.generation, "old": entry.old.map(|id| id.to_string()), "new": new,

@@ -126,7 +126,7 @@ pub fn versions(depot: &Depot, place: &RevPath, limits: Limits) -> Result<Vec<Ve
     }
     let (found, _) = depot.catalogue.follow_ref(&place.revision.base)?;
     let log = depot.catalogue.log(&found.name)?;
-    let moves = log.iter().skip_while(|entry| entry.new != Target::Snapshot(id));
+    let moves = log.iter().skip_while(|entry| entry.new != Some(Target::Snapshot(id)));
     for old in moves.take_while(|entry| entry.at >= limits.since).map_while(|entry| entry.old) {
         if versions.len() > limits.count {
             break;

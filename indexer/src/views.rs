@@ -44,18 +44,12 @@ impl Roots for Catalogue {
 
     fn at(&self, name: &TreePath, time: i64) -> Result<Option<SnapshotId>, RootsError> {
         let Ok(name) = name.as_str().parse::<RefName>() else { return Ok(None) };
-        Ok(self.log_at(&name, time)?.and_then(|entry| match entry.new {
-            Target::Snapshot(id) => Some(id),
-            Target::Symbolic(_) => None,
-        }))
+        Ok(self.log_at(&name, time)?.and_then(|entry| snapshot_of(entry.new.as_ref())))
     }
 
     fn generation(&self, name: &TreePath, generation: u64) -> Result<Option<SnapshotId>, RootsError> {
         let Ok(name) = name.as_str().parse::<RefName>() else { return Ok(None) };
-        Ok(self.log_generation(&name, generation)?.and_then(|entry| match entry.new {
-            Target::Snapshot(id) => Some(id),
-            Target::Symbolic(_) => None,
-        }))
+        Ok(self.log_generation(&name, generation)?.and_then(|entry| snapshot_of(entry.new.as_ref())))
     }
 
     fn past(
@@ -88,6 +82,13 @@ fn access(rules: &Rules) -> Option<Arc<Access>> {
     let rule = |rule: &Rule| access::Rule { mode: rule.mode, uid: rule.owner, gid: rule.group };
     let paths = rules.iter().map(|(path, found)| (path.clone(), rule(found)));
     Some(Arc::new(Access::new(top.owner, top.group, paths)))
+}
+
+fn snapshot_of(target: Option<&Target>) -> Option<SnapshotId> {
+    match target {
+        Some(Target::Snapshot(id)) => Some(*id),
+        Some(Target::Symbolic(_)) | None => None,
+    }
 }
 
 fn target(found: &Ref) -> roots::Target {

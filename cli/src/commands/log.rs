@@ -31,8 +31,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     }
     for entry in log.into_iter().take(args.limit.unwrap_or(usize::MAX)) {
         let (names, new) = match &entry.new {
-            Target::Snapshot(id) => (format!("{id:.12}"), id.to_string()),
-            Target::Symbolic(name) => (format!("-> {name}"), name.to_string()),
+            Some(Target::Snapshot(id)) => (format!("{id:.12}"), Some(id.to_string())),
+            Some(Target::Symbolic(name)) => (format!("-> {name}"), Some(name.to_string())),
+            None => ("deleted".to_owned(), None),
         };
         let at = time(entry.at);
         let text = format!("{:>5}  {at}  {names}  {}  {}", entry.generation, entry.actor, entry.reason);

@@ -21,6 +21,8 @@ use crate::name::{Name, TreePath};
 
 /// Symbolic refs are followed this far; more is a circle.
 const FOLLOW_MAX: usize = 8;
+/// No ref moves so often.
+const GENERATION_MAX: u64 = i64::MAX.cast_unsigned();
 
 /// A directory that no snapshot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,8 +184,11 @@ pub(super) fn child(roots: &dyn Roots, place: &Place, name: &Name) -> Result<Opt
 /// What a ref was as its `number`th generation; what it is now is a symlink to where that is shown.
 fn generation(roots: &dyn Roots, of: &TreePath, number: u64) -> Result<Option<Child>, ViewError> {
     let failed = |source| ViewError::roots(of, source);
-    let Some(Target::Snapshot { generation: now, .. }) = roots.find(of).map_err(failed)? else {
-        return Ok(None);
+    let now = match roots.find(of).map_err(failed)? {
+        Some(Target::Snapshot { generation, .. }) => generation,
+        Some(Target::Symbolic(_)) => return Ok(None),
+        // What a deleted ref was is told to who knows its name.
+        None => GENERATION_MAX,
     };
     if number >= now {
         let here = format!("generations/{of}/{number}");
@@ -234,8 +239,14 @@ fn child_of_area(roots: &dyn Roots, area: Area, path: &TreePath) -> Result<Optio
     let is_above = |name: &TreePath| {
         area.place_of(name).is_some_and(|place| place.len() > steps.len() && place.starts_with(&steps))
     };
-    let above = all_refs(roots)?.iter().any(|(name, _)| is_above(name));
-    Ok(above.then(|| Child::Place(Place::Refs { area, below: path.clone() })))
+    if all_refs(roots)?.iter().any(|(name, _)| is_above(name)) {
+        return Ok(Some(Child::Place(Place::Refs { area, below: path.clone() })));
+    }
+    // Of a deleted ref there is the past, for who is there.
+    let Some(name) = area.ref_at(path).filter(|_| area == Area::Generations) else { return Ok(None) };
+    let past = roots.past(&name, GENERATION_MAX, i64::MIN, 1);
+    let past = past.map_err(|source| ViewError::roots(&name, source))?;
+    Ok((!past.is_empty()).then_some(Child::Place(Place::Generations(name))))
 }
 
 fn children_of_area(

@@ -160,7 +160,7 @@ impl Catalogue {
     ) -> Result<Prepared, CatalogueError> {
         let expected = current.as_ref().map(|current| (current.id, current.generation));
         let Some(Draft { root, mut nodes, parents, access, meta, message, reason }) = draft else {
-            return Ok(Prepared { name: name.clone(), expected, snapshot: None });
+            return Ok(Prepared { name: name.clone(), expected, generation: 0, snapshot: None });
         };
         let Kind::Dir(root_dir) = root.kind else {
             return Err(CatalogueError::Damaged { what: format!("new top of {name} is no directory") });
@@ -192,7 +192,7 @@ impl Catalogue {
         let id = snapshot.id();
         store.write_commit(lease, &id.to_string(), &commitfile::encode(&snapshot, &nodes))?;
         let new = New { id, snapshot, nodes, known, named, reason };
-        Ok(Prepared { name: name.clone(), expected, snapshot: Some(new) })
+        Ok(Prepared { name: name.clone(), expected, generation: 0, snapshot: Some(new) })
     }
 
     /// Commits if every ref still is as expected; `None` when one moved.
@@ -200,7 +200,7 @@ impl Catalogue {
         &self,
         store: &Store,
         signer: &Signer,
-        moves: Vec<Prepared>,
+        mut moves: Vec<Prepared>,
     ) -> Result<Option<Vec<Option<RefUpdate>>>, CatalogueError> {
         let mut blobs: Vec<_> = moves
             .iter()
@@ -225,7 +225,7 @@ impl Catalogue {
                 store.sync()?;
             }
             objects::insert(tx, blobs)?;
-            moves.iter().try_for_each(|prepared| prepared.write(tx, signer))?;
+            moves.iter_mut().try_for_each(|prepared| prepared.write(tx, signer))?;
             moves
                 .iter()
                 .filter_map(|prepared| prepared.snapshot.as_ref())
@@ -248,6 +248,8 @@ impl Catalogue {
 struct Prepared {
     name: RefName,
     expected: Option<(SnapshotId, u64)>,
+    /// Its generation, once it has moved.
+    generation: u64,
     snapshot: Option<New>,
 }
 
@@ -280,29 +282,30 @@ impl New {
 }
 
 impl Prepared {
-    fn generation(&self) -> u64 {
-        self.expected.map_or(1, |(_, generation)| generation + 1)
-    }
-
-    fn write(&self, tx: &Tx<'_>, signer: &Signer) -> Result<(), CatalogueError> {
+    fn write(&mut self, tx: &Tx<'_>, signer: &Signer) -> Result<(), CatalogueError> {
         let Some(new) = &self.snapshot else { return Ok(()) };
-        let (name, generation) = (&self.name, self.generation());
+        let name = &self.name;
         if self.expected.is_none() {
             refs::check_no_conflict(tx, name)?;
         }
+        let generation = match self.expected {
+            Some((_, generation)) => generation + 1,
+            None => tx.run(|connection| reflog::next_generation(connection, name))?,
+        };
+        self.generation = generation;
         nodes::insert(tx, &new.nodes)?;
         snapshots::insert(tx, new.id, &new.snapshot)?;
         garbage::restore_snapshot(tx, new.id)?;
         let target = Target::Snapshot(new.id);
         refs::set(tx, name, &target, generation, signer.now)?;
         let old = self.expected.map(|(id, _)| id);
-        reflog::append(tx, &Move { name, generation, old, new: &target, signer, reason: &new.reason })
+        reflog::append(tx, &Move { name, generation, old, new: Some(&target), signer, reason: &new.reason })
     }
 
     fn update(self) -> Option<RefUpdate> {
-        let (generation, old) = (self.generation(), self.expected.map(|(id, _)| id));
-        let new = self.snapshot?;
-        Some(RefUpdate { name: self.name, id: new.id, snapshot: new.snapshot, old, generation })
+        let Self { name, expected, generation, snapshot } = self;
+        let New { id, snapshot, .. } = snapshot?;
+        Some(RefUpdate { name, id, snapshot, old: expected.map(|(id, _)| id), generation })
     }
 }
 

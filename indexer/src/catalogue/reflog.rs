@@ -1,5 +1,7 @@
 //! The reflog: every move of every ref, append-only, each entry hashed with the one before it.
 //!
+//! The end of a ref is an entry too. A ref that is made again under its name goes on with the generations.
+//!
 //! Always true: an entry's hash is BLAKE3 of the previous entry's hash followed by the entry's text
 //! (`docs/format.md`, "Reflog"), so a changed, dropped or reordered entry breaks every later one.
 
@@ -23,8 +25,8 @@ pub struct LogEntry {
     pub generation: u64,
     /// The snapshot it named before.
     pub old: Option<SnapshotId>,
-    /// What it names since.
-    pub new: Target,
+    /// What it names since; `None` when it was deleted.
+    pub new: Option<Target>,
     /// When, seconds since 1970.
     pub at: i64,
     /// Who.
@@ -38,7 +40,7 @@ pub(super) struct Move<'a> {
     pub(super) name: &'a RefName,
     pub(super) generation: u64,
     pub(super) old: Option<SnapshotId>,
-    pub(super) new: &'a Target,
+    pub(super) new: Option<&'a Target>,
     pub(super) signer: &'a Signer,
     pub(super) reason: &'a str,
 }
@@ -51,6 +53,12 @@ impl Catalogue {
                  FROM reflog WHERE ref = ? ORDER BY generation DESC";
             connection.prepare_cached(sql)?.query_map([name.as_str()], from_row)?.collect()
         })
+    }
+
+    /// Returns the last generation that `name` had, `None` for a ref that there never was.
+    pub fn log_last(&self, name: &RefName) -> Result<Option<u64>, CatalogueError> {
+        let next = self.read("read the reflog", |connection| next_generation(connection, name))?;
+        Ok(next.checked_sub(1).filter(|last| *last > 0))
     }
 
     /// Returns what `name` named at one generation.
@@ -180,7 +188,7 @@ impl Chain {
 }
 
 /// The last move of each ref: generation, what it names since, when.
-type Moves = BTreeMap<RefName, (u64, Target, i64)>;
+type Moves = BTreeMap<RefName, (u64, Option<Target>, i64)>;
 
 fn follow_chain(connection: &Connection, chain: &mut Chain) -> rusqlite::Result<Moves> {
     let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason, previous, entry
@@ -202,8 +210,8 @@ fn follow_chain(connection: &Connection, chain: &mut Chain) -> rusqlite::Result<
         chain.add(&entry, previous, hash);
         let before = moves.insert(entry.name.clone(), (entry.generation, entry.new.clone(), entry.at));
         let (generation, old) = match before {
-            Some((generation, Target::Snapshot(old), _)) => (generation + 1, Some(old)),
-            Some((generation, Target::Symbolic(_), _)) => (generation + 1, None),
+            Some((generation, Some(Target::Snapshot(old)), _)) => (generation + 1, Some(old)),
+            Some((generation, Some(Target::Symbolic(_)) | None, _)) => (generation + 1, None),
             None => (1, None),
         };
         if (entry.generation, entry.old) != (generation, old) {
@@ -230,17 +238,26 @@ fn check_refs(connection: &Connection, mut moves: Moves, chain: &mut Chain) -> r
         };
         match moves.remove(&found.name) {
             None => chain.fault(format!("ref {}", found.name), "is in no entry of the reflog"),
-            Some(last) if last == (found.generation, found.target, found.updated) => {}
+            Some(last) if last == (found.generation, Some(found.target), found.updated) => {}
             Some((generation, ..)) => {
                 let what = format!("is not what its last move, to generation {generation}, has made it");
                 chain.fault(format!("ref {}", found.name), what);
             }
         }
     }
-    for name in moves.into_keys() {
+    for (name, (_, last, _)) in moves {
+        if last.is_none() {
+            continue; // It was deleted.
+        }
         chain.fault(format!("ref {name}"), "is in the reflog and not among the refs");
     }
     Ok(())
+}
+
+/// The generation that the next move of `name` makes; the reflog knows those of a ref that was deleted.
+pub(super) fn next_generation(connection: &Connection, name: &RefName) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce(max(generation), 0) + 1 FROM reflog WHERE ref = ?";
+    connection.prepare_cached(sql)?.query_row([name.as_str()], |row| row.get(0))
 }
 
 /// Appends one move.
@@ -252,13 +269,13 @@ pub(super) fn append(tx: &Tx<'_>, moved: &Move<'_>) -> Result<(), CatalogueError
         name: moved.name.clone(),
         generation: moved.generation,
         old: moved.old,
-        new: moved.new.clone(),
+        new: moved.new.cloned(),
         at: moved.signer.now,
         actor: moved.signer.actor.clone(),
         reason: moved.reason.to_owned(),
     };
     let hash = chain(&previous, &entry);
-    let (new, target) = entry.new.columns();
+    let (new, target) = entry.new.as_ref().map_or((None, None), Target::columns);
     tx.run(|connection| {
         let sql = "INSERT INTO reflog(number, ref, generation, old, new, target, at, actor, reason, previous, entry)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -281,8 +298,9 @@ fn chain(previous: &[u8; 32], entry: &LogEntry) -> [u8; 32] {
     let mut bytes = previous.to_vec();
     let old = entry.old.map(|id| id.to_string()).unwrap_or_default();
     let new = match &entry.new {
-        Target::Snapshot(id) => format!("snapshot {id}"),
-        Target::Symbolic(name) => format!("ref {name}"),
+        Some(Target::Snapshot(id)) => format!("snapshot {id}"),
+        Some(Target::Symbolic(name)) => format!("ref {name}"),
+        None => "deleted".to_owned(),
     };
     let fields = [
         entry.number.to_string(),
@@ -306,7 +324,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<LogEntry> {
         name: parse_name(row, 1)?,
         generation: row.get(2)?,
         old: row.get::<_, Option<[u8; 32]>>(3)?.map(SnapshotId::from),
-        new: Target::from_columns(row, 4)?,
+        new: Target::in_columns(row, 4)?,
         at: row.get(6)?,
         actor: row.get(7)?,
         reason: row.get(8)?,

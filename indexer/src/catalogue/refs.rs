@@ -1,6 +1,10 @@
 //! Refs: names that move from snapshot to snapshot, and symbolic refs that name other refs.
+//!
+//! Always true: a ref that is deleted leaves its history in the reflog, and one that is made again under its name
+//! goes on with its generations.
 
 use cfs_fs::digest::SnapshotId;
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::reflog::{self, Move};
@@ -79,7 +83,7 @@ impl Catalogue {
             let generation = match &old {
                 None => {
                     check_no_conflict(tx, name)?;
-                    1
+                    tx.run(|connection| reflog::next_generation(connection, name))?
                 }
                 Some(Ref { target: Target::Snapshot(_), .. }) => {
                     return Err(CatalogueError::NotSymbolic { name: name.clone() });
@@ -94,10 +98,57 @@ impl Catalogue {
             }
             let target = Target::Symbolic(target.clone());
             set(tx, name, &target, generation, signer.now)?;
-            reflog::append(tx, &Move { name, generation, old: None, new: &target, signer, reason })?;
+            reflog::append(tx, &Move { name, generation, old: None, new: Some(&target), signer, reason })?;
             Ok(generation)
         })
     }
+
+    /// Deletes refs, all of them or none: each of `doomed` is a ref and the generation at which it was seen. What
+    /// they named stays as long as the reflog keeps it.
+    pub fn delete_refs(
+        &self,
+        doomed: &[(RefName, u64)],
+        signer: &Signer,
+        reason: &str,
+    ) -> Result<(), CatalogueError> {
+        self.write("delete refs", |tx| {
+            for (name, seen) in doomed {
+                let found = tx.run(|connection| find(connection, name))?;
+                let found = found.ok_or_else(|| CatalogueError::NoSuchRef { name: name.clone() })?;
+                if found.generation != *seen {
+                    return Err(CatalogueError::RefMoved { name: name.clone() });
+                }
+                let sql = "SELECT name FROM refs WHERE target = ? LIMIT 1";
+                let by = tx.run(|connection| {
+                    let row = |row: &Row<'_>| parse_name(row, 0);
+                    connection.prepare_cached(sql)?.query_row([name.as_str()], row).optional()
+                })?;
+                if let Some(by) = by {
+                    return Err(CatalogueError::Named { name: name.clone(), by });
+                }
+                tx.run(|connection| forget(connection, name))?;
+                let generation = tx.run(|connection| reflog::next_generation(connection, name))?;
+                let old = match found.target {
+                    Target::Snapshot(id) => Some(id),
+                    Target::Symbolic(_) => None,
+                };
+                reflog::append(tx, &Move { name, generation, old, new: None, signer, reason })?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Removes a ref and what is known of its syncs.
+fn forget(connection: &Connection, name: &RefName) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM refs WHERE name = ?",
+        "DELETE FROM upstreams WHERE ref = ?",
+        "DELETE FROM unfinished WHERE ref = ?",
+    ] {
+        connection.prepare_cached(sql)?.execute([name.as_str()])?;
+    }
+    Ok(())
 }
 
 /// Whether whoever follows `from` comes to `name`.
@@ -156,21 +207,26 @@ impl Target {
         }
     }
 
-    /// Reads the columns `snapshot` and `target` at `at` and `at + 1`.
-    pub(super) fn from_columns(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
-        match row.get::<_, Option<[u8; 32]>>(at)? {
-            Some(id) => Ok(Self::Snapshot(id.into())),
-            None => parse_name(row, at + 1).map(Self::Symbolic),
+    /// Reads the columns `snapshot` and `target` at `at` and `at + 1`; both are NULL where a ref ends.
+    pub(super) fn in_columns(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Self>> {
+        match (row.get::<_, Option<[u8; 32]>>(at)?, row.get_ref(at + 1)?) {
+            (Some(id), _) => Ok(Some(Self::Snapshot(id.into()))),
+            (None, ValueRef::Null) => Ok(None),
+            (None, _) => parse_name(row, at + 1).map(|name| Some(Self::Symbolic(name))),
         }
+    }
+
+    /// As [`Target::in_columns`], of a ref that there is.
+    fn from_columns(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        let nothing = || rusqlite::Error::InvalidColumnType(at, "snapshot".to_owned(), Type::Null);
+        Self::in_columns(row, at)?.ok_or_else(nothing)
     }
 }
 
 /// Reads a ref's name out of a column.
 pub(super) fn parse_name(row: &Row<'_>, at: usize) -> rusqlite::Result<RefName> {
     let text = row.get_ref(at)?.as_str()?;
-    text.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, Box::new(error))
-    })
+    text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(error)))
 }
 
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Ref> {

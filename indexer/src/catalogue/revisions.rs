@@ -24,27 +24,33 @@ impl Catalogue {
 
     fn resolve_id(&self, revision: &Revision) -> Result<SnapshotId, CatalogueError> {
         let none = |reason| CatalogueError::NoSuchRevision { revision: revision.clone(), reason };
-        if self.find_ref(&revision.base)?.is_none() {
-            return match revision.when {
-                When::Now => self.resolve_prefix(revision),
-                _ => Err(CatalogueError::NoSuchRef { name: revision.base.clone() }),
-            };
-        }
-        let (found, newest) = self.follow_ref(&revision.base)?;
-        let entry = match revision.when {
-            When::Now | When::Back(0) => return Ok(newest),
-            When::Back(moves) => {
-                let generation = found.generation.checked_sub(moves).filter(|generation| *generation > 0);
-                self.log_generation(
-                    &found.name,
-                    generation.ok_or_else(|| none("it has not moved so often"))?,
-                )?
+        let (name, last) = match self.find_ref(&revision.base)? {
+            Some(_) => {
+                let (found, newest) = self.follow_ref(&revision.base)?;
+                if let When::Now | When::Back(0) = revision.when {
+                    return Ok(newest);
+                }
+                (found.name, found.generation)
             }
-            When::At(time) => self.log_at(&found.name, time)?,
+            // One that was deleted has its past.
+            None => match (self.log_last(&revision.base)?, revision.when) {
+                (None, When::Now) => return self.resolve_prefix(revision),
+                (None, _) => return Err(CatalogueError::NoSuchRef { name: revision.base.clone() }),
+                (Some(last), _) => (revision.base.clone(), last),
+            },
+        };
+        let entry = match revision.when {
+            When::Now => return Err(none("the ref was deleted; @{1} is what it named last")),
+            When::Back(moves) => {
+                let generation = last.checked_sub(moves).filter(|generation| *generation > 0);
+                self.log_generation(&name, generation.ok_or_else(|| none("it has not moved so often"))?)?
+            }
+            When::At(time) => self.log_at(&name, time)?,
         };
         match entry.ok_or_else(|| none("the ref is younger"))?.new {
-            Target::Snapshot(id) => Ok(id),
-            Target::Symbolic(_) => Err(none("the ref was symbolic then")),
+            Some(Target::Snapshot(id)) => Ok(id),
+            Some(Target::Symbolic(_)) => Err(none("the ref was symbolic then")),
+            None => Err(none("the ref was deleted then")),
         }
     }
 

@@ -155,6 +155,11 @@ const MIGRATIONS: &[&str] = &[
         nodes INTEGER
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- A row of `reflog` with neither `new` nor `target` is the end of its ref; the generations of a ref that is
+    -- made again follow it. To find who names a ref.
+    CREATE INDEX refs_by_target ON refs(target) WHERE target IS NOT NULL;
+",
 ];
 
 /// Creates an empty database in WAL mode at `path`; a database that is there already is left alone.

@@ -117,8 +117,8 @@ fn of_two_movers_nobody_is_lost() {
         assert_eq!(
             Some(pair[0].old),
             Some(match pair[1].new {
-                Target::Snapshot(id) => Some(id),
-                Target::Symbolic(_) => None,
+                Some(Target::Snapshot(id)) => Some(id),
+                Some(Target::Symbolic(_)) | None => None,
             }),
             "every move starts where the last one ended"
         );
@@ -174,6 +174,52 @@ fn history_is_addressed_by_count_time_and_id() {
         assert!(resolve(none).is_err(), "{none}");
     }
     assert!(matches!(resolve("nothing@{1}"), Err(CatalogueError::NoSuchRef { .. })));
+}
+
+#[test]
+fn a_deleted_ref_keeps_its_past_and_its_generations() {
+    let (_temp, depot) = depot();
+    let (one, two, latest) = (name("compose/one"), name("compose/two"), name("compose/latest"));
+    let ids: Vec<SnapshotId> =
+        [("a", 100), ("b", 200)].map(|(text, at)| commit(&depot, &one, text, at).id).into();
+    commit(&depot, &two, "c", 200);
+    depot.catalogue.link(&latest, &two, &signer(200), "").unwrap();
+    let delete = |doomed: &[(&RefName, u64)]| {
+        let doomed: Vec<_> = doomed.iter().map(|(name, seen)| ((*name).clone(), *seen)).collect();
+        depot.catalogue.delete_refs(&doomed, &signer(300), "prune")
+    };
+    assert!(matches!(delete(&[(&one, 1)]), Err(CatalogueError::RefMoved { .. })));
+    let error = delete(&[(&one, 2), (&two, 1)]).unwrap_err();
+    assert!(matches!(error, CatalogueError::Named { by, .. } if by == latest));
+    assert!(depot.catalogue.find_ref(&one).unwrap().is_some(), "all or none");
+
+    delete(&[(&one, 2)]).unwrap();
+    assert_eq!(depot.catalogue.find_ref(&one).unwrap(), None);
+    let log = depot.catalogue.log(&one).unwrap();
+    assert_eq!((log[0].generation, log[0].old, &log[0].new), (3, Some(ids[1]), &None));
+    let resolve =
+        |text: &str| depot.catalogue.resolve(&text.parse::<RevPath>().unwrap().revision).map(|r| r.0);
+    assert_eq!(resolve("compose/one@{1}").unwrap(), ids[1]);
+    assert_eq!(resolve("compose/one@{2}").unwrap(), ids[0]);
+    assert_eq!(resolve("compose/one@1970-01-01T00:02Z").unwrap(), ids[0]);
+    for none in ["compose/one", "compose/one@{0}", "compose/one@1970-01-01", "compose/one@{3}"] {
+        assert!(matches!(resolve(none), Err(CatalogueError::NoSuchRevision { .. })), "{none}");
+    }
+    assert!(matches!(delete(&[(&one, 3)]), Err(CatalogueError::NoSuchRef { .. })));
+
+    let again = commit(&depot, &one, "d", 400);
+    assert_eq!((again.generation, again.old), (4, None));
+    assert_eq!(resolve("compose/one@{2}").unwrap(), ids[1]);
+    delete(&[(&one, 4)]).unwrap();
+    assert_eq!(depot.catalogue.link(&one, &two, &signer(500), "").unwrap(), 6);
+    assert_eq!(depot.catalogue.verify_reflog().unwrap(), 8);
+
+    // What it named is needed as long as the reflog keeps it.
+    let kept = |since| {
+        let retention = super::Retention { since, generations: 0 };
+        depot.catalogue.kept_snapshots(retention).unwrap().0.contains(&ids[1])
+    };
+    assert!(kept(300) && !kept(301));
 }
 
 #[test]

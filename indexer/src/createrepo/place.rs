@@ -283,7 +283,7 @@ pub(super) fn retained(
     let place = RevPath::from(target);
     let mut generations = 0;
     for entry in depot.catalogue.log(&target.name)? {
-        let Target::Snapshot(id) = entry.new else { continue };
+        let Some(Target::Snapshot(id)) = entry.new else { continue };
         let Some(snapshot) = depot.catalogue.snapshot(id)? else { break };
         let top = match cfs_fs::tree::resolve(&depot.catalogue, &snapshot.root_item(), &target.path) {
             Ok(Some(top)) => top,

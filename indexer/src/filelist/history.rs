@@ -101,7 +101,7 @@ impl History {
         let (found, _) = depot.catalogue.follow_ref(&revision.base)?;
         let log = depot.catalogue.log(&found.name)?;
         let mut new = dir;
-        for entry in log.iter().skip_while(|entry| entry.new != Target::Snapshot(id)) {
+        for entry in log.iter().skip_while(|entry| entry.new != Some(Target::Snapshot(id))) {
             history.first = entry.at;
             let Some(old) = entry.old else { break };
             match history.go_back(depot, path, old, new, entry.at) {
