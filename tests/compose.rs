@@ -10,6 +10,7 @@ use crate::harness::{Ran, Sandbox};
 
 mod groups;
 mod metadata;
+mod prune;
 mod runs;
 
 /// A release with two repositories on two architectures, debug packages and sources, and its upstream.

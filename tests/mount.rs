@@ -14,6 +14,7 @@ use crate::harness::{Ran, Sandbox, installed, ran};
 mod attributes;
 mod builders;
 mod damage;
+mod deleted;
 mod flips;
 mod ghosts;
 mod life;

@@ -8,12 +8,14 @@
 mod documents;
 mod finalize;
 mod images;
+mod prune;
 mod recipe;
 mod rpms;
 mod series;
 mod sync;
 
 pub use finalize::{Finished, finalize};
+pub use prune::{Judged, Verdict, judge, prune};
 pub use recipe::{Recipe, RecipeError, Selection, Tree, TreeKind};
 pub use series::{Made, latest, made};
 pub use sync::{Options, Outcome, Planned, Report, Run, TreeReport, plan, sync};

@@ -35,6 +35,7 @@ mod include;
 mod lists;
 mod promotion;
 mod release;
+mod retention;
 mod suggestion;
 mod text;
 mod view;
@@ -47,6 +48,7 @@ pub use include::{LoadError, load};
 pub use lists::{Lists, ListsError};
 pub use promotion::{Promotion, Step};
 pub use release::{ExtraFiles, Iso, Release, Repository, Sig, Upstream};
+pub use retention::Retention;
 pub use text::OneOrMore;
 pub use view::{View, WhoMay};
 
@@ -77,6 +79,9 @@ pub struct Config {
     /// What a collection of garbage leaves.
     #[serde(default)]
     pub gc: Collection,
+    /// How long composes stay.
+    #[serde(default)]
+    pub retention: Retention,
 }
 
 /// What is wrong with a configuration.

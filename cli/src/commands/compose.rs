@@ -9,6 +9,7 @@ use crate::report::CommandError;
 mod finalize;
 mod gather;
 mod list;
+mod prune;
 mod sig;
 mod sync;
 
@@ -29,6 +30,7 @@ enum Verb {
     Sig(sig::Args),
     Finalize(finalize::Args),
     List(list::Args),
+    Prune(prune::Args),
 }
 
 /// Runs one of the verbs.
@@ -38,6 +40,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         Verb::Sig(args) => sig::run(args, context),
         Verb::Finalize(args) => finalize::run(args, context),
         Verb::List(args) => list::run(args, context),
+        Verb::Prune(args) => prune::run(args, context),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Collection, Config, ConfigError, line_with, parse};
+use super::{Collection, Config, ConfigError, Retention, line_with, parse};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ impl Loading {
 
     /// Adds what a file says to what the files before it say.
     fn merge(&mut self, path: &Path, text: &str, config: Config) -> Result<(), LoadError> {
-        let Config { include: _, store, views, promotions, releases, sigs, hooks, gc } = config;
+        let Config { include: _, store, views, promotions, releases, sigs, hooks, gc, retention } = config;
         if store.is_some() {
             self.say(path, text, "store")?;
             self.config.store = store;
@@ -107,6 +107,10 @@ impl Loading {
         if gc != Collection::default() {
             self.say(path, text, "[gc")?;
             self.config.gc = gc;
+        }
+        if retention != Retention::default() {
+            self.say(path, text, "[retention")?;
+            self.config.retention = retention;
         }
         for (name, view) in views {
             self.say(path, text, &format!("[view.{name}"))?;

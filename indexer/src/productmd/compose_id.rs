@@ -76,6 +76,18 @@ pub enum ReleaseType {
 }
 
 impl ReleaseType {
+    /// All but `ga`, whose part of an id is empty.
+    const SPECIAL: [Self; 8] = [
+        Self::Updates,
+        Self::UpdatesTesting,
+        Self::Fast,
+        Self::Eus,
+        Self::Aus,
+        Self::Els,
+        Self::Tus,
+        Self::E4s,
+    ];
+
     /// Its part of an id, with the dash; nothing for `ga`.
     fn part(self) -> &'static str {
         match self {
@@ -126,13 +138,7 @@ impl FromStr for Moment {
 
     /// Reads the end of an id, whatever stands before it. A missing respin is 0.
     fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = text.as_bytes();
-        let is_date = |at: usize| {
-            let digits = bytes.get(at..at + 8).is_some_and(|digits| digits.iter().all(u8::is_ascii_digit));
-            digits && !bytes.get(at + 8).is_some_and(u8::is_ascii_digit)
-        };
-        // The last one, as in productmd: versions may have as many digits.
-        let at = (0..bytes.len()).rev().find(|at| is_date(*at)).ok_or("it has no date")?;
+        let at = find_date(text).ok_or("it has no date")?;
         let date = text[at..at + 8].parse().map_err(|_| "it has no date")?;
         let mut rest = text[at + 8..].split('.').skip(1).peekable();
         let mut kind = ComposeType::Production;
@@ -145,6 +151,24 @@ impl FromStr for Moment {
         };
         Ok(Self { date, kind, respin })
     }
+}
+
+/// Where the date of an id begins: the last one, as in productmd, since versions may have as many digits.
+fn find_date(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let is_date = |at: &usize| {
+        let digits = bytes.get(*at..at + 8).is_some_and(|digits| digits.iter().all(u8::is_ascii_digit));
+        digits && !bytes.get(at + 8).is_some_and(u8::is_ascii_digit)
+    };
+    (0..bytes.len()).rev().find(is_date)
+}
+
+/// What kind of release the compose `id` is of; `None` for what is no id of a compose.
+pub fn kind_of(id: &str) -> Option<ReleaseType> {
+    id.parse::<Moment>().ok()?;
+    let series = id.get(..find_date(id)?)?.strip_suffix('-')?;
+    let special = ReleaseType::SPECIAL.into_iter().find(|kind| series.ends_with(kind.part()));
+    Some(special.unwrap_or_default())
 }
 
 /// What names a compose.
@@ -213,6 +237,20 @@ mod tests {
         assert_eq!(read("RHEL-20160101-20251124.nightly.3").unwrap(), "20251124.n.3");
         assert!(read("Rocky-9.7").is_err());
         assert!(read("Rocky-9.7-20251124.x.1").unwrap_err().contains("\"x\""));
+    }
+
+    #[test]
+    fn the_kind_of_release_is_read_from_an_id() {
+        for (id, kind) in [
+            ("Rocky-9.7-20251124.0", Some(ReleaseType::Ga)),
+            ("Rocky-9-updates-20251124.1", Some(ReleaseType::Updates)),
+            ("Rocky-9.7-updates-testing-20251124.n.1", Some(ReleaseType::UpdatesTesting)),
+            ("SIG-core-9.7-20251124.101112", Some(ReleaseType::Ga)),
+            ("20251124.0", None),
+            ("updates", None),
+        ] {
+            assert_eq!(kind_of(id), kind, "{id}");
+        }
     }
 
     #[test]

@@ -342,6 +342,11 @@ fn whole(failures: Vec<String>, what: &str) -> Result<(), CommandError> {
 
 /// The error for a compose that was not made.
 pub fn failed(error: ComposeError, recipe: &Recipe) -> CommandError {
+    self::error(error, Some(recipe))
+}
+
+/// As [`failed`], where there may be no recipe.
+pub fn error(error: ComposeError, recipe: Option<&Recipe>) -> CommandError {
     let hint = match &error {
         ComposeError::NoLatest { .. } => "--full-run makes one",
         ComposeError::NothingUnfinished { .. } => "--full-run makes a new compose",
@@ -356,7 +361,10 @@ pub fn failed(error: ComposeError, recipe: &Recipe) -> CommandError {
         ComposeError::Edit(error) => error.into(),
         error => {
             let text = match &error {
-                ComposeError::Sync(error) => format!("{}: {}", recipe.latest, with_causes(error)),
+                ComposeError::Sync(error) => {
+                    let about = recipe.map(|recipe| format!("{}: ", recipe.latest)).unwrap_or_default();
+                    format!("{about}{}", with_causes(error))
+                }
                 error => with_causes(error),
             };
             let error = CommandError::new(Kind::Failed, text);
