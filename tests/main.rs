@@ -6,6 +6,7 @@
 //! - `compose`: releases of many repositories, and what release tools read of them.
 //! - `crash`: `kill -9` at random points. `interop`: real servers and clients.
 //! - `demo`: what the demo shows is true, and nothing is left of it.
+//! - `hostile`: every known attack has its tests, and every reader of bytes from outside is fuzzed.
 //! - `garbage`: what is collected and what is not, with real processes, and on a full disk.
 //! - `mirrors`: rsync, dnf, nginx and curl see one generation at a time and never a hole.
 //! - `mount`: every sentence of `docs/semantics.md`, through the kernel.
@@ -31,6 +32,7 @@ mod format;
 mod garbage;
 mod guide;
 mod harness;
+mod hostile;
 mod interop;
 mod mirrors;
 mod mount;

@@ -106,7 +106,8 @@ impl Live {
         self.dir.join(name)
     }
 
-    fn daemon(&self) -> Pid {
+    /// The process that serves it.
+    pub fn daemon(&self) -> Pid {
         self.daemon.expect("the mount has said which process serves it")
     }
 

@@ -1,22 +1,24 @@
 //! From a tree to a plain host directory.
 //!
 //! Always true: the destination is a new or an empty directory, so nothing is overwritten; copied bytes are
-//! verified against their names; symlinks come last, so no file is ever written through one.
+//! verified against their names; symlinks come last, so no file is ever written through one; and nothing is written
+//! anywhere else, whatever others do with the destination meanwhile (see [`beneath`]).
 
-use std::fs::{self, File, FileTimes, OpenOptions};
+use std::fs::{self, File, FileTimes};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use beneath::Beneath;
 
 use crate::digest::BlobId;
 use crate::store::{Store, StoreError};
 use crate::tree::{Dir, Item, Kind, NodeError, Nodes};
 use crate::walk::walk;
+
+mod beneath;
 
 /// How files get their bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,8 @@ pub enum CheckoutError {
 
 /// A file to be written.
 struct Job {
-    path: PathBuf,
+    /// Below the destination.
+    path: String,
     blob: BlobId,
     size_bytes: u64,
     executable: bool,
@@ -92,9 +95,12 @@ pub fn checkout(
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<CheckedOut, CheckoutError> {
     make_dest(dest)?;
-    let (mut jobs, mut links, mut dirs) = (Vec::new(), Vec::new(), vec![(dest.to_owned(), mtime)]);
+    let place = Beneath::open(dest).map_err(io_error("open", dest))?;
+    let fail = |verb, path: &str| io_error(verb, &dest.join(path));
+    let (mut jobs, mut links, mut dirs) = (Vec::new(), Vec::new(), Vec::new());
+    let mut maker = place.clone();
     walk(nodes, root, "", &mut |path, Item { mtime, kind }| {
-        let path = dest.join(path);
+        let path = path.to_owned();
         match kind {
             Kind::File { blob, size_bytes, executable } => {
                 let (blob, size_bytes, executable, mtime) = (*blob, *size_bytes, *executable, *mtime);
@@ -102,19 +108,22 @@ pub fn checkout(
             }
             Kind::Symlink { target } => links.push((path, target.clone(), *mtime)),
             Kind::Dir(_) => {
-                fs::create_dir(&path).map_err(io_error("create", &path))?;
+                maker.make_dir(&path).map_err(fail("create", &path))?;
                 dirs.push((path, *mtime));
             }
         }
         Ok::<(), CheckoutError>(())
     })?;
-    let done = write_files(store, &jobs, how, threads, progress)?;
+    let done = write_files(store, (&place, dest), &jobs, how, threads, progress)?;
     for (path, target, mtime) in links {
-        symlink(&*target, &path).map_err(io_error("create", &path))?;
-        set_time(&path, mtime)?;
+        maker.make_symlink(&path, &target).map_err(fail("create", &path))?;
+        maker.set_time(&path, mtime).map_err(fail("set the time of", &path))?;
     }
     // Children first: writing into a directory moves its time.
-    dirs.iter().rev().try_for_each(|(path, mtime)| set_time(path, *mtime))?;
+    for (path, mtime) in dirs.iter().rev() {
+        maker.set_time(path, *mtime).map_err(fail("set the time of", path))?;
+    }
+    maker.set_time("", mtime).map_err(fail("set the time of", ""))?;
     Ok(done)
 }
 
@@ -129,20 +138,14 @@ fn make_dest(dest: &Path) -> Result<(), CheckoutError> {
     if free { Ok(()) } else { Err(CheckoutError::Occupied { path: dest.to_owned() }) }
 }
 
-fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckoutError {
+fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckoutError + use<> {
     let path = path.to_owned();
     move |source| CheckoutError::Io { verb, path, source }
 }
 
-fn set_time(path: &Path, mtime: i64) -> Result<(), CheckoutError> {
-    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|error| io_error("set the time of", path)(error.into()))
-}
-
 fn write_files(
     store: &Store,
+    (place, dest): (&Beneath, &Path),
     jobs: &[Job],
     how: How,
     threads: usize,
@@ -154,8 +157,9 @@ fn write_files(
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
+                let mut place = place.clone();
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match write_file(store, job, how) {
+                    match write_file(store, (&mut place, dest), job, how) {
                         Ok(shared) => {
                             reflinked.fetch_add(u64::from(shared), Ordering::Relaxed);
                             let bytes = bytes.fetch_add(job.size_bytes, Ordering::Relaxed) + job.size_bytes;
@@ -184,21 +188,21 @@ fn write_files(
 }
 
 /// Writes one file; returns whether it shares extents with the store.
-fn write_file(store: &Store, job: &Job, how: How) -> Result<bool, CheckoutError> {
-    let path = &job.path;
+fn write_file(
+    store: &Store,
+    (place, dest): (&mut Beneath, &Path),
+    job: &Job,
+    how: How,
+) -> Result<bool, CheckoutError> {
+    let path = &dest.join(&job.path);
     let blob_error = |source| CheckoutError::Blob { path: path.clone(), source };
     if how == How::Hardlink {
         check_size(store, job).map_err(blob_error)?;
-        fs::hard_link(store.blob_path(job.blob), path).map_err(io_error("link", path))?;
+        place.link(&store.blob_path(job.blob), &job.path).map_err(io_error("link", path))?;
         return Ok(false);
     }
     let mode = if job.executable { 0o755 } else { 0o644 };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(io_error("create", path))?;
+    let mut file = place.create(&job.path, mode).map_err(io_error("create", path))?;
     check_size(store, job).map_err(blob_error)?;
     let blob = store.open_blob(job.blob).map_err(blob_error)?;
     let shared = rustix::fs::ioctl_ficlone(&file, &blob).is_ok();

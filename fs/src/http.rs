@@ -35,6 +35,7 @@ mod index;
 mod media;
 mod metrics;
 mod output;
+pub mod probe;
 mod ranges;
 mod site;
 mod target;

@@ -29,6 +29,7 @@ use crate::refname::RefName;
 
 mod closure;
 mod collection;
+mod fetch;
 mod gate;
 mod hook;
 mod include;
@@ -42,6 +43,7 @@ mod view;
 
 pub use closure::Closure;
 pub use collection::{Age, AgeError, Collection};
+pub use fetch::Fetch;
 pub use gate::Gate;
 pub use hook::{Hook, When};
 pub use include::{LoadError, load};
@@ -82,6 +84,9 @@ pub struct Config {
     /// How long composes stay.
     #[serde(default)]
     pub retention: Retention,
+    /// What holds for everything that is downloaded.
+    #[serde(default)]
+    pub fetch: Fetch,
 }
 
 /// What is wrong with a configuration.

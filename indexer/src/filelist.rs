@@ -17,6 +17,7 @@ mod change;
 pub mod history;
 mod line;
 pub mod modes;
+pub mod probe;
 pub mod published;
 mod scan;
 mod splice;

@@ -42,6 +42,7 @@ use fetch::FetchError;
 
 /// How a sync goes about it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a demand of its own")]
 pub struct Options {
     /// Downloads, timeouts, attempts.
     pub fetch: fetch::Options,
@@ -55,6 +56,12 @@ pub struct Options {
     pub metadata_cap_bytes: u64,
     /// The most bytes that a package may have.
     pub package_cap_bytes: u64,
+    /// The most files that a repository may have.
+    pub files_max: u64,
+    /// The most bytes that all packages of a repository may have.
+    pub bytes_max: u64,
+    /// Accept metadata that is older than what was synced last.
+    pub older: bool,
 }
 
 impl Default for Options {
@@ -66,6 +73,9 @@ impl Default for Options {
             unsigned_packages: false,
             metadata_cap_bytes: 4 << 30,
             package_cap_bytes: 32 << 30,
+            files_max: 4_000_000,
+            bytes_max: 16 << 40,
+            older: false,
         }
     }
 }
@@ -150,6 +160,8 @@ pub struct Report {
     pub fetched_bytes: u64,
     /// The key that signed the metadata, when keys were given.
     pub key: Option<Fingerprint>,
+    /// What identifies packages of which it has several that differ: clients take any of them.
+    pub duplicates: Vec<String>,
     /// The ref's move; `None` when nothing changed.
     pub update: Option<RefUpdate>,
 }
@@ -219,6 +231,27 @@ pub enum SyncError {
         size_bytes: u64,
         /// The most it may have.
         limit_bytes: u64,
+    },
+    /// A repository is larger than any that was meant.
+    #[error("{url}: lists more than {limit} {what}")]
+    Budget {
+        /// The metadata that says so.
+        url: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// The most there may be.
+        limit: u64,
+    },
+    /// Metadata is older than what was synced last: a mirror that is behind, or somebody who hides updates behind
+    /// metadata that was once good.
+    #[error("{url}: is of {offered}, and that of {synced} was synced before")]
+    Older {
+        /// Its repomd.xml.
+        url: String,
+        /// What it says of its age.
+        offered: String,
+        /// What the last one said.
+        synced: String,
     },
     /// Keys were given and the metadata is not signed.
     #[error("{url}: is not there, so the metadata is not signed")]
@@ -328,6 +361,7 @@ fn attempt(
         fetched_files: harvest.fetched_files,
         fetched_bytes: harvest.fetched_bytes,
         key: gathered.key,
+        duplicates: gathered.duplicates,
         update,
     })
 }

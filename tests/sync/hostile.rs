@@ -228,6 +228,8 @@ fn locations_outside_of_the_repository_are_refused() {
     for href in [
         "../../../../../../../../tmp/cfs-test-escaped",
         "/tmp/cfs-test-escaped",
+        "../upstream-evil/escaped.rpm",
+        "Packages/.",
         "Packages/../../escaped.rpm",
         "..",
         "./a.rpm",

@@ -313,6 +313,13 @@ enum End {
 
 /// Mounts, and serves the mount to its end.
 fn serve(args: &Args, context: &Context<'_>, depot: Depot, dir: &Path) -> Result<(), CommandError> {
+    if rustix::process::geteuid().is_root() {
+        // No program that this process might be made to run gets more rights than it has; users who are not root
+        // need the helper that unmounts for them. Its own rights it needs: the kernel asks for them with every file
+        // that it is to read itself, and for the end of the mount.
+        rustix::thread::set_no_new_privs(true)
+            .map_err(|error| CommandError::io("give up rights for", dir, error.into()))?;
+    }
     let (ends, end) = mpsc::channel();
     // Set up before there is a mount that a signal could leave behind.
     let signals =

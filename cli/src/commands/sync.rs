@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -50,6 +50,15 @@ pub struct Args {
     /// Accept checksums and signatures that rest on MD5 or SHA-1, which can be forged.
     #[arg(long)]
     allow_weak_checksums: bool,
+
+    /// Accept metadata that is older than what was synced last.
+    #[arg(long)]
+    allow_rollback: bool,
+
+    /// The password for the user in the URL: the first line of this file. One in the URL itself is seen by everybody
+    /// on this host.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
 
     /// Downloads at once.
     #[arg(long, value_name = "N", default_value_t = 8)]
@@ -117,7 +126,7 @@ impl FromStr for Bytes {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     context.may(&args.target.name)?;
     let lists = context.settings.configuration.1.view(&args.target.name).lists;
-    let request = request(args)?;
+    let request = request(args, context)?;
     let depot = context.depot()?;
     let interrupted = interrupt::flag()?;
     let bar = context.output.progress("sync");
@@ -133,19 +142,32 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     report(&done, args, context)
 }
 
-fn request(args: &Args) -> Result<Request, CommandError> {
+fn request(args: &Args, context: &Context<'_>) -> Result<Request, CommandError> {
     let address = match &args.address {
         Address::Dir(dir) => {
             Address::Dir(std::path::absolute(dir).map_err(|error| CommandError::io("find", dir, error))?)
         }
         address @ Address::Http(_) => address.clone(),
     };
+    let address = match &args.password_file {
+        Some(path) => with_password(address, path)?,
+        None => address,
+    };
+    if args.address.has_password() {
+        context.output.note(
+            "warning: everybody on this host can see a password in the command line; --password-file hides it",
+        );
+    }
+    let fetch = context.settings.configuration.1.fetch.clone();
+    let default = Options::default();
     let options = Options {
         fetch: fetch::Options {
             jobs: usize::from(args.jobs.max(1)),
             connect_timeout: args.connect_timeout.0,
             idle_timeout: args.idle_timeout.0,
             attempts: u32::from(args.attempts.max(1)),
+            https_only: fetch.https_only,
+            private_hosts: fetch.private_hosts,
             ..fetch::Options::default()
         },
         weak_checksums: args.allow_weak_checksums,
@@ -153,6 +175,9 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         unsigned_packages: false,
         metadata_cap_bytes: args.metadata_cap.0,
         package_cap_bytes: args.package_cap.0,
+        files_max: fetch.max_files.unwrap_or(default.files_max),
+        bytes_max: fetch.max_bytes.unwrap_or(default.bytes_max),
+        older: args.allow_rollback,
     };
     let (target, message) = (args.target.clone(), args.message.clone());
     Ok(Request {
@@ -163,6 +188,15 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         keys: keyring(&args.gpgkey)?,
         message,
         options,
+    })
+}
+
+/// The address with the password that a file holds.
+fn with_password(address: Address, path: &Path) -> Result<Address, CommandError> {
+    let text = fs::read_to_string(path).map_err(|error| CommandError::io("read", path, error))?;
+    let password = text.lines().next().unwrap_or_default();
+    address.with_password(password).ok_or_else(|| {
+        CommandError::usage("--password-file needs a URL with a user: https://user@host/…".to_owned())
     })
 }
 
@@ -205,6 +239,7 @@ fn report(report: &Report, args: &Args, context: &Context<'_>) -> Result<(), Com
         "fetched_files": report.fetched_files,
         "fetched_bytes": report.fetched_bytes,
         "key": report.key.as_ref().map(ToString::to_string),
+        "duplicates": report.duplicates,
         "changed": report.update.is_some(),
         "snapshot": report.update.as_ref().map(|update| update.id.to_string()),
         "generation": report.update.as_ref().map(|update| update.generation),
@@ -219,6 +254,9 @@ fn report(report: &Report, args: &Args, context: &Context<'_>) -> Result<(), Com
     );
     if let Some(key) = &report.key {
         context.output.detail(format_args!("the metadata is signed with the key {key}"));
+    }
+    for name in &report.duplicates {
+        context.output.note(format_args!("warning: {name} is listed several times, with different contents"));
     }
     match &report.update {
         Some(update) => {
@@ -245,6 +283,12 @@ fn failed(error: SyncError) -> CommandError {
                 SyncError::NoRepository { .. } => "name what is above repodata/",
                 SyncError::WeakChecksum { .. } => "--allow-weak-checksums accepts it",
                 SyncError::UnsignedMetadata { .. } => "--allow-unsigned-metadata demands it of packages only",
+                SyncError::Older { .. } => {
+                    "a mirror may be behind; --allow-rollback takes it, if the upstream went back on purpose"
+                }
+                SyncError::Budget { .. } => {
+                    "`max-files` and `max-bytes` of [fetch] in the configuration set the limits"
+                }
                 SyncError::Oversize { .. } => "--package-cap and --metadata-cap set the limits",
                 SyncError::Stopped { .. } => {
                     "what was downloaded is kept; run the same command again to resume"

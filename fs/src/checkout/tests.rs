@@ -1,4 +1,6 @@
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use super::*;
 use crate::import::{Imported, Options, import};
@@ -8,6 +10,16 @@ fn imported(store: &Store, dir: &Path) -> (Imported, Dir) {
     let imported = import(store, dir, options, &(), Box::new(|_| Ok(())), &mut |_| {}).unwrap();
     let Kind::Dir(root) = imported.root.kind else { panic!("no directory") };
     (imported, root)
+}
+
+fn set_time(path: &Path, mtime: i64) -> rustix::io::Result<()> {
+    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
+    utimensat(
+        CWD,
+        path,
+        &Timestamps { last_access: time, last_modification: time },
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
 }
 
 #[test]
@@ -56,4 +68,37 @@ fn a_damaged_blob_is_not_passed_on_in_silence() {
         matches!(result, Err(CheckoutError::Blob { source: StoreError::Damaged { .. }, .. })),
         "{result:?}"
     );
+}
+
+/// Somebody who may write to the destination puts a symlink in the place of a directory while it is filled.
+#[test]
+fn a_destination_that_is_changed_meanwhile_leads_nowhere_else() {
+    let temp = tempfile::tempdir().unwrap();
+    let dest = temp.path().join("dest");
+    let outside = temp.path().join("outside");
+    fs::create_dir_all(dest.join("a/b")).unwrap();
+    fs::create_dir_all(outside.join("b")).unwrap();
+    let mut place = Beneath::open(&dest).unwrap();
+    drop(place.create("a/b/first", 0o644).unwrap());
+    fs::rename(dest.join("a"), temp.path().join("moved")).unwrap();
+    symlink("../outside", dest.join("a")).unwrap();
+    // Another thread, which has nothing open yet.
+    let mut other = place.clone();
+    for error in [
+        other.create("a/b/second", 0o644).unwrap_err(),
+        other.make_dir("a/c").unwrap_err(),
+        other.make_symlink("a/l", "x").unwrap_err(),
+        other.link(&temp.path().join("moved/b/first"), "a/b/linked").unwrap_err(),
+        other.set_time("a/b", 1).unwrap_err(),
+    ] {
+        let code = error.raw_os_error();
+        let refused =
+            [rustix::io::Errno::LOOP, rustix::io::Errno::NOTDIR].map(|code| Some(code.raw_os_error()));
+        assert!(refused.contains(&code), "{error}");
+    }
+    assert_eq!(fs::read_dir(outside.join("b")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    // Whoever was inside goes on there, as with any directory that is moved.
+    drop(place.create("a/b/third", 0o644).unwrap());
+    assert!(temp.path().join("moved/b/third").exists());
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Collection, Config, ConfigError, Retention, line_with, parse};
+use super::{Collection, Config, ConfigError, Fetch, Retention, line_with, parse};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,8 @@ impl Loading {
 
     /// Adds what a file says to what the files before it say.
     fn merge(&mut self, path: &Path, text: &str, config: Config) -> Result<(), LoadError> {
-        let Config { include: _, store, views, promotions, releases, sigs, hooks, gc, retention } = config;
+        let Config { include: _, store, views, promotions, releases, sigs, hooks, gc, retention, fetch } =
+            config;
         if store.is_some() {
             self.say(path, text, "store")?;
             self.config.store = store;
@@ -111,6 +112,10 @@ impl Loading {
         if retention != Retention::default() {
             self.say(path, text, "[retention")?;
             self.config.retention = retention;
+        }
+        if fetch != Fetch::default() {
+            self.say(path, text, "[fetch")?;
+            self.config.fetch = fetch;
         }
         for (name, view) in views {
             self.say(path, text, &format!("[view.{name}"))?;

@@ -122,7 +122,7 @@ pub(super) fn check(
     wishes: &Wishes,
     signer: &Signer,
 ) -> Result<Vec<Vec<Check>>, PromoteError> {
-    let quick = |gate: &Gate| matches!(gate, Gate::Incomplete | Gate::Deletes | Gate::Mtime);
+    let quick = |gate: &Gate| matches!(gate, Gate::Incomplete | Gate::Mtime);
     let all_quick = flip.changes.iter().all(|change| wanted(change, wishes).iter().all(quick));
     let memory = if all_quick { Checked::nothing() } else { depot.checked() };
     let nodes = CachedNodes::new(flip.nodes(depot), CACHE_BYTES);

@@ -15,6 +15,25 @@ pub fn newest(repomd: &Repomd) -> Option<i64> {
     repomd.records.iter().filter_map(|record| record.timestamp).chain(revision).max()
 }
 
+/// Whether a document was made before another one, as far as both say when: by their revisions where both are
+/// numbers and differ, otherwise by the newest times that they give.
+pub fn is_older(document: &Repomd, than: &Repomd) -> bool {
+    match (document.revision_time(), than.revision_time()) {
+        (Some(one), Some(other)) if one != other => one < other,
+        _ => matches!((newest(document), newest(than)), (Some(one), Some(other)) if one < other),
+    }
+}
+
+/// What a document says of its age, for people.
+pub fn age(document: &Repomd) -> String {
+    let revision = document.revision.as_deref().unwrap_or("no");
+    let revision: String = revision.chars().take(40).collect();
+    match newest(document) {
+        Some(time) => format!("revision {revision}, second {time}"),
+        None => format!("revision {revision}"),
+    }
+}
+
 /// The document with `time` (seconds since 1970) in the place of every time that it gives.
 pub fn restamp(document: &[u8], time: i64) -> Result<Vec<u8>, RepodataError> {
     let old = parse(document)?;
@@ -101,6 +120,23 @@ mod tests {
             .replace("\n 1600000000 ", "1800000000")
             .replace("1700000000", "1800000000");
         assert_eq!(new, expected);
+    }
+
+    #[test]
+    fn of_two_documents_the_older_one_is_known() {
+        let made = |revision: &str, time: &str| {
+            let text = DOCUMENT
+                .replace("<revision>1700000000<", &format!("<revision>{revision}<"))
+                .replace("1700000001.25", time);
+            parse(text.as_bytes()).unwrap()
+        };
+        let now = made("1700000000", "1700000001");
+        assert!(is_older(&made("1699999999", "1800000000"), &now) && !is_older(&now, &now));
+        assert!(!is_older(&made("1700000001", "1600000000"), &now));
+        let named = made("9", "1700000001");
+        assert!(is_older(&made("9", "1700000000"), &named) && is_older(&made("8", "1900000000"), &named));
+        assert!(is_older(&made("beta", "1700000000"), &now) && !is_older(&made("beta", "1700000002"), &now));
+        assert_eq!(age(&named), "revision 9, second 1700000001");
     }
 
     #[test]

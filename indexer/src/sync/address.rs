@@ -23,7 +23,7 @@ pub struct AddressError {
 }
 
 /// The base of a repository: what `repodata/repomd.xml` stands below.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Address {
     /// Over `http` or `https`.
     Http(Url),
@@ -38,6 +38,20 @@ impl Address {
         let mut url = base.clone();
         url.set_path(&format!("{}/{}", base.path().trim_end_matches('/'), to_url_path(path)));
         Some(url)
+    }
+
+    /// Whether it holds a password.
+    pub fn has_password(&self) -> bool {
+        matches!(self, Address::Http(url) if url.password().is_some())
+    }
+
+    /// The address with this password for its user; `None` when it names no user.
+    pub fn with_password(self, password: &str) -> Option<Self> {
+        let Address::Http(mut url) = self else { return None };
+        if url.username().is_empty() || url.set_password(Some(password)).is_err() {
+            return None;
+        }
+        Some(Address::Http(url))
     }
 
     /// The file at `path`, in words for people.
@@ -56,6 +70,13 @@ fn without_password(mut url: Url) -> String {
         let _ = url.set_password(None);
     }
     url.to_string()
+}
+
+impl fmt::Debug for Address {
+    /// As it is printed: what is left in a log has no password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
 }
 
 impl fmt::Display for Address {
@@ -121,7 +142,10 @@ mod tests {
         let secret = address("https://user:hunter2@host/os");
         let path = TreePath::new("x").unwrap();
         assert_eq!(secret.url_of(&path).unwrap().password(), Some("hunter2"));
-        assert!(!format!("{secret} {}", secret.describe(&path)).contains("hunter2"));
+        assert!(!format!("{secret} {} {secret:?}", secret.describe(&path)).contains("hunter2"));
+        let from_file = address("https://user@host/os").with_password("hunter2").unwrap();
+        assert_eq!(from_file, secret);
+        assert!(from_file.has_password() && address("https://host/os").with_password("x").is_none());
     }
 
     #[test]

@@ -16,11 +16,14 @@ use cfs_fs::name::TreePath;
 use cfs_fs::store::StoreError;
 use tokio::sync::mpsc;
 
+use guard::Guard;
+
 use super::address::Address;
 use super::partial::{Partial, PartialDir};
 use crate::checksum::{Checksum, Hashed};
 
 mod directory;
+mod guard;
 mod http;
 
 /// How often who waits for files is told how far they are.
@@ -43,6 +46,11 @@ pub struct Options {
     pub pause: Duration,
     /// What cfs calls itself.
     pub user_agent: String,
+    /// Nothing without TLS.
+    pub https_only: bool,
+    /// Hosts that redirects may lead to although their addresses are not public. Hosts of addresses that are asked
+    /// for may be anywhere.
+    pub private_hosts: Vec<String>,
 }
 
 impl Default for Options {
@@ -54,6 +62,8 @@ impl Default for Options {
             attempts: 5,
             pause: Duration::from_millis(500),
             user_agent: concat!("cfs/", env!("CARGO_PKG_VERSION")).to_owned(),
+            https_only: false,
+            private_hosts: Vec::new(),
         }
     }
 }
@@ -142,6 +152,9 @@ pub enum FetchError {
     /// The server sends elsewhere in a way that is not followed.
     #[error("the server redirects in a way that is not followed")]
     Redirect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server is not to be spoken with without TLS.
+    #[error("is not asked for without TLS")]
+    Insecure,
     /// The transfer ended early.
     #[error("ends after {got_bytes} of {declared_bytes} bytes")]
     Short {
@@ -213,6 +226,7 @@ impl FetchError {
 pub(super) struct Fetcher {
     runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
+    guard: Guard,
     options: Options,
 }
 
@@ -237,8 +251,16 @@ impl Fetcher {
             .enable_all()
             .build()
             .map_err(FetchError::Read)?;
-        let client = http::client(&options)?;
-        Ok(Self { runtime, client, options })
+        let guard = Guard::new(&options.private_hosts);
+        let client = http::client(&options, &guard)?;
+        Ok(Self { runtime, client, guard, options })
+    }
+
+    /// Lets requests go where an address says, since somebody here has named it.
+    fn admit(&self, address: &Address) -> Result<(), FetchError> {
+        let Address::Http(url) = address else { return Ok(()) };
+        self.guard.name(url.host_str().unwrap_or_default());
+        if self.options.https_only && url.scheme() != "https" { Err(FetchError::Insecure) } else { Ok(()) }
     }
 
     /// Gets a small file of at most `cap_bytes`; `None` when it is not there.
@@ -248,6 +270,7 @@ impl Fetcher {
         path: &TreePath,
         cap_bytes: u64,
     ) -> Result<Option<Document>, FetchError> {
+        self.admit(address)?;
         let found = match address {
             Address::Dir(dir) => directory::document(&dir.join(path.as_str()), cap_bytes),
             Address::Http(_) => self.runtime.block_on(async {
@@ -273,6 +296,10 @@ impl Fetcher {
         orders: Vec<Order>,
         on: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Vec<Source> {
+        for source in &sources {
+            // The documents of a source came before; what is not to be asked for failed with them.
+            let _ = self.admit(&source.address);
+        }
         let shared = Arc::new(Shared {
             client: self.client.clone(),
             options: self.options.clone(),

@@ -42,6 +42,8 @@ pub struct Gathered {
     pub packages: Option<u64>,
     /// The key that signed the metadata, when keys were given and something had changed.
     pub key: Option<Fingerprint>,
+    /// What identifies packages of which it has several that differ.
+    pub duplicates: Vec<String>,
     made: Made,
 }
 
@@ -287,7 +289,8 @@ fn finish(
         repositories.push(match found {
             Err(error) => Err(error),
             Ok(Found::Same { tree, in_place }) => {
-                Ok(Gathered { packages: None, key: None, made: Made::Same { tree, in_place } })
+                let (packages, duplicates) = (None, Vec::new());
+                Ok(Gathered { packages, key: None, duplicates, made: Made::Same { tree, in_place } })
             }
             Ok(Found::New(repository)) => {
                 let mut items = repository.documents.publish(&lease, &mut publisher, repository.time)?;
@@ -296,7 +299,7 @@ fn finish(
                 }
                 let made = Made::New { repomd: repository.documents.repomd_blob(), items };
                 let packages = Some(repository.packages.len() as u64);
-                Ok(Gathered { packages, key: repository.key, made })
+                Ok(Gathered { packages, key: repository.key, duplicates: repository.duplicates, made })
             }
         });
     }

@@ -3,7 +3,7 @@
 //! Always true of a plan: every file has a checksum that may be trusted under the request's options and a
 //! size within its limits; no two files have one path unless they are the same, and none lies inside another.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cfs_fs::name::TreePath;
 
@@ -40,18 +40,30 @@ pub(super) fn metadata(request: &Request, repomd: &Repomd, time: i64) -> Result<
     wanted.map(|wanted| checked(request, wanted)).collect()
 }
 
-/// The packages that `source` lists, each file once. One whose time is not known gets `time`.
+/// The packages that `source` lists, each file once, and what identifies those of which it has several that differ.
+/// One whose time is not known gets `time`.
 pub(super) fn packages(
     request: &Request,
     source: &TreePath,
     packages: impl Iterator<Item = Result<Package, RepodataError>>,
     time: i64,
-) -> Result<Vec<Wanted>, SyncError> {
+) -> Result<(Vec<Wanted>, Vec<String>), SyncError> {
     let broken = |error| SyncError::Metadata { url: request.address.describe(source), source: error };
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut numbers: HashMap<TreePath, usize> = HashMap::new();
+    let (files_max, bytes_max) = (request.options.files_max, request.options.bytes_max);
+    let over = |what, limit| SyncError::Budget { url: request.address.describe(source), what, limit };
+    let mut bytes = 0_u64;
+    let mut names: HashMap<String, Checksum> = HashMap::new();
+    let mut twice = BTreeSet::new();
     for package in packages {
         let package = package.map_err(broken)?;
+        let Package { name, epoch, version, release, arch, .. } = &package;
+        let name = format!("{name}-{epoch}:{version}-{release}.{arch}");
+        if names.get(&name).is_some_and(|other| *other != package.checksum) {
+            twice.insert(name.clone());
+        }
+        names.insert(name, package.checksum);
         let new = Wanted {
             path: package.location,
             checksum: package.checksum,
@@ -61,14 +73,22 @@ pub(super) fn packages(
         };
         match numbers.get(&new.path).map(|number| &wanted[*number]) {
             None => {
+                let new = checked(request, new)?;
+                bytes = bytes.saturating_add(package.size_bytes);
+                if wanted.len() as u64 >= files_max {
+                    return Err(over("files", files_max));
+                }
+                if bytes > bytes_max {
+                    return Err(over("bytes", bytes_max));
+                }
                 numbers.insert(new.path.clone(), wanted.len());
-                wanted.push(checked(request, new)?);
+                wanted.push(new);
             }
             Some(old) if (old.checksum, old.size_bytes) == (new.checksum, new.size_bytes) => {}
             Some(_) => return Err(broken(RepodataError::Conflict { location: new.path })),
         }
     }
-    Ok(wanted)
+    Ok((wanted, twice.into_iter().collect()))
 }
 
 fn checked(request: &Request, wanted: Wanted) -> Result<Wanted, SyncError> {

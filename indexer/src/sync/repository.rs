@@ -16,8 +16,8 @@ use super::{Request, SyncError, item_at, policy};
 use crate::depot::Depot;
 use crate::openpgp::Fingerprint;
 use crate::repodata::primary::Packages;
-use crate::repodata::repomd::Repomd;
-use crate::repodata::{RepodataError, compression};
+use crate::repodata::repomd::{self, Repomd};
+use crate::repodata::{RepodataError, compression, restamp};
 
 /// A repository whose metadata list is known.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Repository<'a> {
     pub(super) old_is_checked: bool,
     pub(super) metadata: Vec<Wanted>,
     pub(super) packages: Vec<Wanted>,
+    /// What identifies packages of which there are several that differ.
+    pub(super) duplicates: Vec<String>,
 }
 
 /// What the upstream has.
@@ -67,6 +69,7 @@ pub(super) fn find<'a>(
     }
     let key = documents.check_signature(request, now)?;
     let repomd = documents.parse(request)?;
+    refuse_older(depot, request, &repomd)?;
     let old_is_checked = before.as_ref().is_some_and(|before| before.repomd.is_some());
     let old = before.map(|before| before.tree);
     let time = documents.time(&repomd, depot, old.as_ref(), now)?;
@@ -82,7 +85,32 @@ pub(super) fn find<'a>(
         old_is_checked,
         metadata,
         packages,
+        duplicates: Vec::new(),
     })))
+}
+
+/// Refuses what is older than what was synced last from the same address, to the target or to its like.
+fn refuse_older(depot: &Depot, request: &Request, offered: &Repomd) -> Result<(), SyncError> {
+    if request.options.older {
+        return Ok(());
+    }
+    for place in [Some(&request.target), request.like.as_ref()].into_iter().flatten() {
+        let Some(last) = depot.catalogue.upstream(place)? else { continue };
+        if last.url != request.address.to_string() {
+            continue;
+        }
+        // What was collected since tells nothing.
+        let bytes = depot.store.read_blob(last.repomd).unwrap_or_default();
+        let Ok(synced) = repomd::parse(&bytes[..]) else { continue };
+        if restamp::is_older(offered, &synced) {
+            return Err(SyncError::Older {
+                url: request.address.describe(&documents::path(documents::PATHS[0])),
+                offered: restamp::age(offered),
+                synced: restamp::age(&synced),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A tree that an earlier sync may have made.
@@ -126,7 +154,8 @@ impl Repository<'_> {
             url: address.describe(&record.location),
             source: RepodataError::Read(error),
         })?;
-        self.packages = plan::packages(self.request, &record.location, Packages::new(plain), self.time)?;
+        let listed = plan::packages(self.request, &record.location, Packages::new(plain), self.time)?;
+        (self.packages, self.duplicates) = listed;
         plan::check_paths(self.request, self.files())
     }
 

@@ -8,6 +8,7 @@ use cfs_fs::name::TreePath;
 use cfs_indexer::compose::{
     ComposeError, Options, Planned, Recipe, RecipeError, Report, Run, Selection, plan, sync,
 };
+use cfs_indexer::config::Fetch;
 use cfs_indexer::openpgp::Keyring;
 use cfs_indexer::sync::address::Address;
 use cfs_indexer::sync::{self, Phase, Progress, SyncError, fetch};
@@ -74,6 +75,10 @@ pub struct Flags {
     #[arg(long)]
     allow_weak_checksums: bool,
 
+    /// Accept metadata that is older than what was synced last.
+    #[arg(long)]
+    allow_rollback: bool,
+
     /// Downloads at once.
     #[arg(long, value_name = "N", default_value_t = 16)]
     jobs: u8,
@@ -111,8 +116,10 @@ impl Flags {
         }
     }
 
-    fn fetch(&self) -> fetch::Options {
+    fn fetch(&self, config: &Fetch) -> fetch::Options {
         fetch::Options {
+            https_only: config.https_only,
+            private_hosts: config.private_hosts.clone(),
             jobs: usize::from(self.jobs.max(1)),
             attempts: u32::from(self.attempts.max(1)),
             ..fetch::Options::default()
@@ -128,7 +135,7 @@ pub fn unknown(error: &RecipeError, context: &Context<'_>) -> CommandError {
 
 /// Gathers, and prints what came of it.
 pub fn run(recipe: &Recipe, flags: &Flags, context: &Context<'_>) -> Result<(), CommandError> {
-    let options = options(recipe, flags)?;
+    let options = options(recipe, flags, &context.settings.configuration.1.fetch)?;
     let depot = context.depot()?;
     let interrupted = interrupt::flag()?;
     let bar = context.output.progress("compose");
@@ -146,8 +153,9 @@ pub fn run(recipe: &Recipe, flags: &Flags, context: &Context<'_>) -> Result<(), 
     print(&done.map_err(|error| failed(error, recipe))?, flags, context)
 }
 
-fn options(recipe: &Recipe, flags: &Flags) -> Result<Options, CommandError> {
-    let fetch = flags.fetch();
+fn options(recipe: &Recipe, flags: &Flags, config: &Fetch) -> Result<Options, CommandError> {
+    let fetch = flags.fetch(config);
+    let default = sync::Options::default();
     let refresh = flags.full_run || flags.resume || flags.refresh_extra_files;
     let extra_files = recipe.upstream.extra_files.as_ref().filter(|_| refresh);
     let extra_files = extra_files.map(|files| extra(files, &fetch)).transpose()?;
@@ -164,7 +172,10 @@ fn options(recipe: &Recipe, flags: &Flags) -> Result<Options, CommandError> {
             weak_checksums: flags.allow_weak_checksums,
             unsigned_metadata: flags.disable_repo_gpg_check || !recipe.upstream.repo_gpg_check,
             unsigned_packages: flags.disable_gpg_check,
-            ..sync::Options::default()
+            files_max: config.max_files.unwrap_or(default.files_max),
+            bytes_max: config.max_bytes.unwrap_or(default.bytes_max),
+            older: flags.allow_rollback,
+            ..default
         },
         message: flags.message.clone(),
     })

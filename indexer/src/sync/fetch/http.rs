@@ -8,6 +8,7 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::guard::{Guard, Private};
 use super::{Document, FetchError, Options, Order};
 use crate::sync::partial::Partial;
 
@@ -16,13 +17,16 @@ const REDIRECTS_MAX: usize = 5;
 /// Slower than this, over the idle timeout, is a stall.
 const RATE_MIN_BYTES: u64 = 1000;
 
-/// A client that follows few redirects and never from TLS to plain, and asks for bytes as they are.
-pub(super) fn client(options: &Options) -> Result<Client, FetchError> {
+/// A client that follows few redirects, never from TLS to plain nor where `guard` lets nobody go, and asks for bytes
+/// as they are.
+pub(super) fn client(options: &Options, guard: &Guard) -> Result<Client, FetchError> {
     let builder = || {
         Client::builder()
             .user_agent(&options.user_agent)
             .connect_timeout(options.connect_timeout)
-            .redirect(redirects())
+            .redirect(redirects(guard.clone()))
+            .dns_resolver(guard.clone())
+            .https_only(options.https_only)
             .referer(false)
     };
     // Whoever runs this process may have chosen a provider already; that one is used then.
@@ -36,14 +40,17 @@ pub(super) fn client(options: &Options) -> Result<Client, FetchError> {
     })
 }
 
-fn redirects() -> redirect::Policy {
-    redirect::Policy::custom(|attempt| {
+fn redirects(guard: Guard) -> redirect::Policy {
+    redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > REDIRECTS_MAX {
             return attempt.error(format!("more than {REDIRECTS_MAX} redirects"));
         }
         let secure = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
         if secure && attempt.url().scheme() != "https" {
             return attempt.error("a redirect from https to http");
+        }
+        if let Err(error) = guard.check(attempt.url()) {
+            return attempt.error(error);
         }
         attempt.follow()
     })
@@ -168,11 +175,26 @@ async fn read(
 /// The failure of a request, without its URL: that may hold a password.
 fn failed(error: reqwest::Error) -> FetchError {
     let error = error.without_url();
+    if let Some(private) = private(&error) {
+        return FetchError::Redirect(Box::new(private.clone()));
+    }
     if error.is_redirect() || error.is_builder() {
         FetchError::Redirect(Box::new(error))
     } else {
         FetchError::Network(Box::new(error))
     }
+}
+
+/// The host that the guard did not let a request go to.
+fn private(error: &reqwest::Error) -> Option<&Private> {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if let Some(private) = cause.downcast_ref() {
+            return Some(private);
+        }
+        next = cause.source();
+    }
+    None
 }
 
 /// What an answer other than the file means.
