@@ -1,4 +1,4 @@
-#![no_main]
 //! Tries `bodies::primary`.
+#![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::primary(bytes));
