@@ -30,6 +30,7 @@ mod places;
 pub mod roots;
 mod shown;
 pub(crate) mod stamp;
+mod unopened;
 
 use content::OpenFile;
 pub use content::{Content, VERIFY_BYTES};
@@ -46,6 +47,7 @@ use listing::OpenDir;
 use places::{Child, Generation, Place};
 use roots::{Root, Roots, RootsError, Target};
 use shown::Shown;
+use unopened::Contents;
 
 /// The extended attribute of a directory that names its snapshot.
 pub const SNAPSHOT_LABEL: &str = "user.cfs.snapshot";
@@ -260,6 +262,7 @@ pub struct View<R, N> {
     tallies: Tallies,
     files: Handles<OpenFile>,
     dirs: Handles<OpenDir>,
+    contents: Contents,
 }
 
 impl<R, N> fmt::Debug for View<R, N> {
@@ -284,6 +287,7 @@ impl<R: Roots, N: Nodes> View<R, N> {
             tallies: Tallies::default(),
             files: Handles::default(),
             dirs: Handles::default(),
+            contents: Contents::default(),
         }
     }
 
@@ -462,11 +466,6 @@ impl<R: Roots, N: Nodes> View<R, N> {
             Known::Shared(Shared::Link(link)) => Ok(link.target.clone()),
             _ => Err(ViewError::NotASymlink(inode)),
         }
-    }
-
-    /// Opens a file; the handle is good until [`View::close_file`].
-    pub fn open_file(&self, inode: Inode) -> Result<u64, ViewError> {
-        Ok(self.keep_open(self.content(inode)?))
     }
 
     /// Opens the content of a file, hashed where that is promised.

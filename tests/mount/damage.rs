@@ -1,5 +1,6 @@
 //! What programs see of a damaged store.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -46,8 +47,8 @@ fn damage_is_an_error_and_never_wrong_bytes() {
     assert!(log().contains(&format!("blob {short} is damaged")), "{}", log());
 
     says(
-        "A blob of up to 64 MiB is hashed when it is opened first, and again after the kernel had forgotten the \
-         file; one with wrong bytes is EIO, and the log names it.",
+        "A blob of up to 64 MiB is hashed before its first byte is given out, and again after the kernel had \
+         forgotten the file; one with wrong bytes is EIO, and the log names it.",
     );
     let (bent, file) = blob(&sandbox, "bent");
     fs::write(file, "THREE").unwrap();
@@ -108,5 +109,10 @@ fn a_store_that_goes_away_takes_its_files_along_and_nothing_else() {
     sandbox.ok(["umount", "mnt"]);
     assert!(live.daemon_has_ended());
     fs::rename(sandbox.path("elsewhere"), sandbox.store()).unwrap();
-    assert_eq!(logs(&sandbox).lines().filter(|line| line.contains("blob")).count(), 1, "{}", logs(&sandbox));
+    // A read that fails may be tried twice by the kernel.
+    let logs = logs(&sandbox);
+    let failures =
+        logs.lines().filter_map(|line| line.split_once(' ').filter(|(_, text)| text.contains("blob")));
+    let failures: BTreeSet<&str> = failures.map(|(_, text)| text).collect();
+    assert_eq!(failures.len(), 1, "{logs}");
 }

@@ -31,6 +31,9 @@ use crate::view::{Answer, Holds, Inode, View, ViewError};
 /// As good as forever, in a range that every kernel can add to its clock.
 const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// The handle of files that the kernel opened by itself; the view counts its own from 1.
+const UNOPENED: u64 = 0;
+
 /// How the names of all extended attributes begin.
 const LABELS: &str = "user.cfs.";
 
@@ -158,14 +161,23 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
                 room.attributes(&attributes, time_to_live(holds))?;
             }
             Question::ReadLink => room.put(self.view.read_link(inode).map_err(failed)?.as_bytes())?,
-            // An overlay opens every file that it links or renames to ask for flags, and reads through opens with this.
-            Question::Open { flags } if self.below_overlay && flags & OFlags::NOATIME.bits() == 0 => {
-                room.opened(self.open_unread(inode).map_err(failed)?)?;
+            Question::Open { flags } => {
+                // Without passthrough, the kernel opens files by itself from then on.
+                let Some(backings) = &self.backings else { return Err(Errno::NOSYS.into()) };
+                // An overlay opens every file that it links or renames to ask for flags, and reads through opens
+                // with this.
+                let is_read = !self.below_overlay || flags & OFlags::NOATIME.bits() != 0;
+                let opened =
+                    if is_read { self.open(backings, inode) } else { self.open_unread(backings, inode) };
+                room.opened(opened.map_err(failed)?)?;
             }
-            Question::Open { .. } => room.opened(self.open(inode).map_err(failed)?)?,
             Question::Read { handle, offset, size_bytes } => {
                 let most = ANSWER_BYTES.min(size_bytes as usize);
-                room.put_with(most, |bytes| self.view.read(handle, offset, bytes)).map_err(failed)?;
+                let read = |bytes: &mut [u8]| match handle {
+                    UNOPENED => self.view.read_unopened(inode, offset, bytes),
+                    _ => self.view.read(handle, offset, bytes),
+                };
+                room.put_with(most, read).map_err(failed)?;
             }
             Question::Release { handle } => self.release(inode, handle),
             Question::OpenDir => room.opened(self.open_dir(inode).map_err(failed)?)?,
@@ -217,8 +229,7 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
         }
     }
 
-    fn open(&self, inode: Inode) -> Result<Opened, ViewError> {
-        let Some(backings) = &self.backings else { return Ok(asked(self.view.open_file(inode)?)) };
+    fn open(&self, backings: &Backings, inode: Inode) -> Result<Opened, ViewError> {
         let verified = self.view.verified_blob(inode);
         if let Some(again) = verified.and_then(|blob| backings.open_again(inode, blob)) {
             return Ok(backed(again));
@@ -241,12 +252,11 @@ impl<R: Roots, N: Nodes + Send + Sync> Adapter<R, N> {
     }
 
     /// Opens a file for somebody who will hardly read it.
-    fn open_unread(&self, inode: Inode) -> Result<Opened, ViewError> {
+    fn open_unread(&self, backings: &Backings, inode: Inode) -> Result<Opened, ViewError> {
         let blob = self.view.blob(inode)?;
-        let way = self.backings.as_ref().map(|backings| backings.open_unread(inode, blob));
-        Ok(match way {
-            Some(Way::Backed(way)) => backed(way),
-            Some(Way::Asked(_)) | None => asked(self.view.open_unread(inode, blob)),
+        Ok(match backings.open_unread(inode, blob) {
+            Way::Backed(way) => backed(way),
+            Way::Asked(_) => asked(self.view.open_unread(inode, blob)),
         })
     }
 

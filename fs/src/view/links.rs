@@ -55,24 +55,25 @@ pub(super) fn number_of_file(
     if is_lone || is_replaced_in_place(name) { identity::at_path(number, &path()) } else { number }
 }
 
-/// The files of a snapshot by number.
+/// How often each number is there, of all files of a snapshot.
 #[derive(Debug)]
 struct Tally {
     root: Dir,
     access: Option<Arc<Access>>,
-    /// Of every file, sorted.
-    numbers: Vec<u64>,
+    /// Of every file of a snapshot counted before, sorted; shared by all tallies that began with it.
+    numbers: Arc<[u64]>,
+    /// How many more, or fewer, there are here: sorted, none by zero.
+    since: Vec<(u64, i64)>,
+    several: Arc<Several>,
 }
 
 /// Numbers that are there more than once, sorted, and how often.
 type Several = Box<[(u64, u32)]>;
 
-impl Tally {
-    fn several(&self) -> Several {
-        let runs = self.numbers.chunk_by(|a, b| a == b).filter(|run| run.len() > 1);
-        runs.map(|run| (run[0], u32::try_from(run.len()).unwrap_or(u32::MAX))).collect()
-    }
+/// A tally is made anew from `numbers` when what changed since is more than this part of them.
+const SINCE_PART: usize = 16;
 
+impl Tally {
     fn whole(nodes: &impl Nodes, root: Dir, access: Option<Arc<Access>>) -> Result<Self, NodeError> {
         let mut numbers = Vec::with_capacity(usize::try_from(root.sums.files).unwrap_or(0));
         walk(nodes, root, "", &mut |path, item| {
@@ -80,12 +81,19 @@ impl Tally {
             Ok::<(), NodeError>(())
         })?;
         numbers.sort_unstable();
-        Ok(Self { root, access, numbers })
+        Ok(Self::of(root, access, numbers.into()))
+    }
+
+    /// The tally of sorted numbers.
+    fn of(root: Dir, access: Option<Arc<Access>>, numbers: Arc<[u64]>) -> Self {
+        let runs = numbers.chunk_by(|a, b| a == b).filter(|run| run.len() > 1);
+        let several = runs.map(|run| (run[0], u32::try_from(run.len()).unwrap_or(u32::MAX))).collect();
+        Self { root, access, numbers, since: Vec::new(), several: Arc::new(several) }
     }
 
     /// The tally of another snapshot with the same rules, at the cost of the difference.
     fn other(&self, nodes: &impl Nodes, root: Dir) -> Result<Self, NodeError> {
-        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        let mut changes = Vec::new();
         let access = self.access.as_deref();
         diff(nodes, self.root, root, &mut |path, change| {
             let (old, new) = match change {
@@ -93,25 +101,75 @@ impl Tally {
                 Change::Removed(old) => (Some(old), None),
                 Change::Changed(old, new) => (Some(old), Some(new)),
             };
-            gone.extend(old.and_then(|item| number_at(path, item, access)));
-            come.extend(new.and_then(|item| number_at(path, item, access)));
+            changes.extend(old.and_then(|item| number_at(path, item, access)).map(|number| (number, -1)));
+            changes.extend(new.and_then(|item| number_at(path, item, access)).map(|number| (number, 1)));
             Ok::<(), NodeError>(())
         })?;
-        gone.sort_unstable();
-        come.sort_unstable();
-        let (mut gone, mut come) = (gone.into_iter().peekable(), come.into_iter().peekable());
-        let mut numbers = Vec::with_capacity(self.numbers.len() + come.len());
-        for &number in &self.numbers {
-            while let Some(earlier) = come.next_if(|new| *new <= number) {
-                numbers.push(earlier);
-            }
-            if gone.next_if_eq(&number).is_none() {
-                numbers.push(number);
-            }
-        }
-        numbers.extend(come);
-        Ok(Self { root, access: self.access.clone(), numbers })
+        Ok(self.changed(root, changes))
     }
+
+    /// The tally with so many more, or fewer, of some numbers.
+    fn changed(&self, root: Dir, changes: Vec<(u64, i64)>) -> Self {
+        let changes = summed(changes);
+        let since = summed(self.since.iter().chain(&changes).copied().collect());
+        if since.len() > self.numbers.len() / SINCE_PART {
+            return Self::of(root, self.access.clone(), merged(&self.numbers, &since));
+        }
+        let (numbers, access) = (Arc::clone(&self.numbers), self.access.clone());
+        let mut tally = Self { root, access, numbers, since, several: Arc::clone(&self.several) };
+        let is_several = |number| self.several.binary_search_by_key(&number, |(number, _)| *number).is_ok();
+        let counts = changes.iter().map(|(number, _)| (*number, tally.count(*number)));
+        let counts: Vec<(u64, u32)> =
+            counts.filter(|(number, count)| *count > 1 || is_several(*number)).collect();
+        if !counts.is_empty() {
+            let is_same =
+                |(number, _): &&(u64, u32)| counts.binary_search_by_key(number, |(other, _)| *other).is_err();
+            let mut several: Vec<(u64, u32)> = self.several.iter().filter(is_same).copied().collect();
+            several.extend(counts.into_iter().filter(|(_, count)| *count > 1));
+            several.sort_unstable();
+            tally.several = Arc::new(several.into());
+        }
+        tally
+    }
+
+    /// How often a number is there.
+    fn count(&self, number: u64) -> u32 {
+        let first = self.numbers.partition_point(|other| *other < number);
+        let before = self.numbers[first..].iter().take_while(|other| **other == number).count();
+        let since = self.since.binary_search_by_key(&number, |(number, _)| *number);
+        let since = since.map_or(0, |at| self.since[at].1);
+        u32::try_from(i64::try_from(before).unwrap_or(i64::MAX).saturating_add(since)).unwrap_or(0)
+    }
+
+    /// What it takes, of which what it shares counts in part.
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.since) + size_of_val(&*self.numbers) / Arc::strong_count(&self.numbers)
+    }
+}
+
+/// The sum for each number, sorted, without those that come to nothing.
+fn summed(mut changes: Vec<(u64, i64)>) -> Vec<(u64, i64)> {
+    changes.sort_unstable_by_key(|(number, _)| *number);
+    let same = changes.chunk_by(|(a, _), (b, _)| a == b);
+    let sums = same.map(|same| (same[0].0, same.iter().map(|(_, change)| change).sum()));
+    sums.filter(|(_, sum)| *sum != 0).collect()
+}
+
+/// Sorted numbers with so many more, or fewer, of some.
+fn merged(numbers: &[u64], changes: &[(u64, i64)]) -> Arc<[u64]> {
+    let mut merged = Vec::with_capacity(numbers.len() + changes.len());
+    let mut rest = numbers;
+    for &(number, change) in changes {
+        let before = rest.partition_point(|other| *other < number);
+        merged.extend_from_slice(&rest[..before]);
+        rest = &rest[before..];
+        match usize::try_from(change) {
+            Ok(more) => merged.extend(std::iter::repeat_n(number, more)),
+            Err(_) => rest = &rest[usize::try_from(change.unsigned_abs()).unwrap_or(0).min(rest.len())..],
+        }
+    }
+    merged.extend_from_slice(rest);
+    merged.into()
 }
 
 fn number_at(path: &str, item: &Item, access: Option<&Access>) -> Option<u64> {
@@ -235,17 +293,18 @@ impl Tallies {
         let bases = self.lock().bases.clone();
         let alike = bases.iter().filter(|tally| tally.access == root.access);
         // Of nearly the same size is most likely of the same ref.
-        let base = alike.min_by_key(|tally| tally.root.sums.files.abs_diff(dir.sums.files));
+        let base = alike
+            .min_by_key(|tally| (tally.root.id != dir.id, tally.root.sums.files.abs_diff(dir.sums.files)));
         let tally = match base {
             Some(base) => base.other(nodes, dir)?,
             None => Tally::whole(nodes, dir, root.access)?,
         };
-        let several = Arc::new(tally.several());
+        let several = Arc::clone(&tally.several);
         *slot.counted.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&several);
         {
             let mut state = self.lock();
             state.bases.push_back(Arc::new(tally));
-            shorten(&mut state.bases, |tally| size_of_val(&*tally.numbers));
+            shorten(&mut state.bases, |tally| tally.bytes());
             state.told.push_back(Arc::clone(&several));
             shorten(&mut state.told, |several| size_of_val(&***several));
             slot.is_wished.store(false, Ordering::Relaxed);
@@ -266,5 +325,51 @@ fn shorten<T>(kept: &mut VecDeque<T>, bytes: impl Fn(&T) -> usize) {
     let mut all: usize = kept.iter().map(&bytes).sum();
     while (all > KEPT_BYTES || kept.len() > KEPT_MAX) && kept.len() > 1 {
         all -= kept.pop_front().map_or(0, |gone| bytes(&gone));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::NodeId;
+    use crate::tree::Sums;
+
+    fn tally(mut numbers: Vec<u64>) -> Tally {
+        numbers.sort_unstable();
+        Tally::of(Dir { id: NodeId::of(b""), sums: Sums::default() }, None, numbers.into())
+    }
+
+    #[test]
+    fn a_changed_tally_is_that_of_what_is_there_now() {
+        let mut state = 1_u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut shared = 0;
+        for size in (0..400).step_by(2) {
+            let mut now: Vec<u64> = (0..size).map(|_| next(size)).collect();
+            let mut changed = tally(now.clone());
+            for _ in 0..6 {
+                let mut moves = Vec::new();
+                for _ in 0..next(5) {
+                    if !now.is_empty() && next(2) == 0 {
+                        let gone = usize::try_from(next(now.len() as u64)).unwrap();
+                        moves.push((now.swap_remove(gone), -1));
+                    } else {
+                        now.push(next(size + 1));
+                        moves.push((now[now.len() - 1], 1));
+                    }
+                }
+                let before = Arc::clone(&changed.numbers);
+                changed = changed.changed(changed.root, moves);
+                shared += usize::from(Arc::ptr_eq(&before, &changed.numbers));
+                let expected = tally(now.clone());
+                assert_eq!(changed.several, expected.several);
+                assert_eq!(merged(&changed.numbers, &changed.since), expected.numbers);
+                assert!((0..=size).all(|number| changed.count(number) == expected.count(number)));
+            }
+        }
+        assert!((100..1100).contains(&shared), "{shared} of 1200 were shared");
     }
 }

@@ -73,7 +73,8 @@ impl Roots for Map {
         since: i64,
         limit: usize,
     ) -> Result<Vec<Past>, RootsError> {
-        let past = (1..generation).rev().filter_map(|generation| {
+        let length = self.refs.read().unwrap().get(name).map_or(0, |log| log.len() as u64);
+        let past = (1..generation.min(length + 1)).rev().filter_map(|generation| {
             let id = self.generation(name, generation).unwrap()?;
             let ended = i64::try_from(generation).unwrap() + 1;
             (ended >= since).then_some(Past { generation, id, ended })
@@ -238,6 +239,10 @@ impl Kernel {
         let names = names.filter(|name| name != "." && name != "..").collect();
         self.close_dir(handle);
         names
+    }
+
+    fn open_file(&self, inode: Inode) -> Result<u64, ViewError> {
+        Ok(self.view.keep_open(self.view.content(inode)?))
     }
 
     fn content(&self, handle: u64) -> String {
@@ -585,6 +590,15 @@ fn damage_is_an_error_that_names_it() {
     // Repaired, it is served again; then the directory's node goes.
     fs::write(blob("bend me"), "bend me").unwrap();
     assert_eq!(view.content(open("bent").unwrap()), "bend me");
+    let unopened = |at: &str, buffer: &mut [u8]| {
+        view.read_unopened(view.top(&format!("views/v/{at}")).unwrap().inode, 5, buffer)
+    };
+    assert!(matches!(unopened("cut", &mut buffer), Err(ViewError::WrongSize { found_bytes: 3, .. })));
+    assert!(matches!(unopened("missing", &mut buffer), Err(ViewError::Store(StoreError::Missing { .. }))));
+    for _ in 0..2 {
+        assert_eq!(unopened("bent", &mut buffer).unwrap(), 2);
+        assert_eq!(&buffer[..2], b"me");
+    }
     world.map.nodes.write().unwrap().clear();
     let top = view.top("views/v").unwrap();
     assert!(matches!(view.lookup(top.inode, b"bent"), Err(ViewError::Node(NodeError::Missing { .. }))));

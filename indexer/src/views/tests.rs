@@ -83,7 +83,7 @@ fn a_view_of_the_catalogue_shows_what_was_committed() {
         here = found.inode;
     }
     let mut bytes = [0; 64];
-    let read = view.read(view.open_file(here).unwrap(), 0, &mut bytes).unwrap();
+    let read = view.read_unopened(here, 0, &mut bytes).unwrap();
     assert_eq!(&bytes[..read], b"content 200");
 }
 
