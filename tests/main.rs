@@ -1,5 +1,6 @@
 //! The integration tests: the `cfs` binary, the mount, and real clients, seen from outside.
 //!
+//! - `access`: who may do what, approvals and signatures.
 //! - `commands`: every verb, its messages and exit statuses.
 //! - `closure`: what packages require, against a resolver and dnf.
 //! - `guide`, `cli_reference`, `format`: the documents say what the program does.
@@ -22,6 +23,7 @@
     reason = "a test stops where it cannot go on, and says why it is skipped"
 )]
 
+mod access;
 mod cli_reference;
 mod closure;
 mod commands;

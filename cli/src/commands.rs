@@ -9,6 +9,7 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::report::{CommandError, Kind};
 
+mod approve;
 mod cat;
 mod changelog;
 mod checkout;
@@ -23,6 +24,7 @@ mod gc;
 mod hooks;
 mod import;
 mod init;
+mod keeper;
 mod link;
 mod log;
 mod ls;
@@ -45,6 +47,7 @@ mod work;
 
 /// The verbs. What each says of itself stands on its `Args`.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Command {
     Init(init::Args),
     Sync(sync::Args),
@@ -54,6 +57,7 @@ pub enum Command {
     Promote(promote::Args),
     Rollback(rollback::Args),
     Policy(policy::Args),
+    Approve(approve::Args),
     Hooks(hooks::Args),
     Link(link::Args),
     Refs(refs::Args),
@@ -73,6 +77,7 @@ pub enum Command {
     Unpin(pin::UnpinArgs),
     Gc(gc::Args),
     Config(config::Args),
+    Keeper(keeper::Args),
     Mount(mount::Args),
     Umount(umount::Args),
     Work(work::Args),
@@ -80,6 +85,45 @@ pub enum Command {
     Serve(serve::Args),
     Demo(demo::Args),
     Completions(completions::Args),
+}
+
+impl Command {
+    /// Whether a keeper does it for others: what it does to the store is up to a policy.
+    pub fn is_kept(&self) -> bool {
+        match self {
+            Command::Promote(_)
+            | Command::Approve(_)
+            | Command::Rollback(_)
+            | Command::Policy(_)
+            | Command::Link(_)
+            | Command::Refs(_)
+            | Command::Log(_)
+            | Command::Show(_)
+            | Command::Diff(_)
+            | Command::Pin(_)
+            | Command::Unpin(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it names a file of the host, which the user may be unable to read and the keeper not.
+    pub fn names_file(&self) -> bool {
+        match self {
+            Command::Promote(args) => args.names_file(),
+            Command::Approve(args) => args.names_file(),
+            Command::Rollback(args) => args.key.is_some(),
+            Command::Policy(args) => args.names_file(),
+            _ => false,
+        }
+    }
+
+    /// What is asked of a keeper first, when this is an approval that its user signs himself.
+    pub fn to_be_signed(&self) -> Option<approve::ToBeSigned> {
+        match self {
+            Command::Approve(args) => args.to_be_signed(),
+            _ => None,
+        }
+    }
 }
 
 /// Runs one verb.
@@ -93,6 +137,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Promote(args) => promote::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
         Command::Policy(args) => policy::run(&args, context),
+        Command::Approve(args) => approve::run(&args, context),
         Command::Hooks(args) => hooks::run(&args, context),
         Command::Link(args) => link::run(&args, context),
         Command::Refs(args) => refs::run(&args, context),
@@ -111,6 +156,7 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Pin(args) => pin::run(&args, context),
         Command::Unpin(args) => pin::run_unpin(&args, context),
         Command::Gc(args) => gc::run(&args, context),
+        Command::Keeper(args) => keeper::run(&args, context),
         Command::Config(args) => config::run(&args, context),
         Command::Mount(args) => mount::run(&args, context),
         Command::Umount(args) => umount::run(&args, context),

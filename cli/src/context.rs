@@ -1,15 +1,17 @@
 //! What a command is given: settings, output, and how to open the store.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cfs_fs::bell;
 use cfs_indexer::catalogue::Signer;
+use cfs_indexer::config::{Config, WhoMay};
 use cfs_indexer::depot::Depot;
 use cfs_indexer::hooks;
 use cfs_indexer::refname::RefName;
 
 use crate::output::Output;
-use crate::permission;
+use crate::permission::{self, Caller};
 use crate::report::{CommandError, Kind};
 use crate::settings::Settings;
 
@@ -56,14 +58,64 @@ impl Context<'_> {
 
     /// Refuses what the policy of a view does not let this user do.
     pub fn may(&self, view: &RefName) -> Result<(), CommandError> {
-        match self.settings.configuration.1.view(view).who_may {
-            Some(who) if !permission::is_one_of(&who) => {
-                let text = format!("{view}: {} may not promote into it", self.settings.actor);
-                let names: Vec<String> = who.users.into_iter().chain(who.groups).collect();
-                Err(CommandError::new(Kind::No, text).hint(format!("who may: {}", names.join(", "))))
-            }
-            _ => Ok(()),
+        let policy = self.settings.configuration.1.view(view);
+        self.is_let(
+            policy.who_may.as_ref(),
+            &format!("{view}: {} may not promote into it", self.settings.actor),
+        )
+    }
+
+    /// Refuses, besides, what would give a view something that nobody approved.
+    pub fn may_write(&self, view: &RefName) -> Result<(), CommandError> {
+        self.may(view)?;
+        let policy = self.settings.configuration.1.view(view);
+        let text = match (policy.approvals, policy.signed_moves) {
+            (None, false) => return Ok(()),
+            (Some(_), _) => format!("{view}: gets what was approved and nothing else"),
+            (None, true) => format!("{view}: is moved by promotions, which are signed, and nothing else"),
+        };
+        Err(CommandError::new(Kind::No, text).hint("bring it into another ref, and promote that"))
+    }
+
+    /// Refuses users who are no approvers of a view.
+    pub fn may_approve(&self, view: &RefName) -> Result<(), CommandError> {
+        let who = self.settings.configuration.1.view(view).approvers;
+        self.is_let(who.as_ref(), &format!("{view}: {} is no approver", self.settings.actor))
+    }
+
+    /// The configuration, with this key to sign moves with in the place of its own.
+    pub fn config_with(&self, key: Option<&Path>) -> Config {
+        let mut config = self.settings.configuration.1.clone();
+        config.signing_key = key.map(Path::to_owned).or(config.signing_key);
+        config
+    }
+
+    /// Refuses users who may not say what is deleted and what is kept.
+    pub fn may_delete(&self) -> Result<(), CommandError> {
+        let who = self.settings.configuration.1.gc.who_may.as_ref();
+        self.is_let(who, &format!("{} may not say what is deleted", self.settings.actor))
+    }
+
+    fn is_let(&self, who: Option<&WhoMay>, refusal: &str) -> Result<(), CommandError> {
+        if let Some(who) = who.filter(|who| !self.settings.caller.is_one_of(who)) {
+            let names: Vec<&str> = who.users.iter().chain(&who.groups).map(String::as_str).collect();
+            let error = CommandError::new(Kind::No, refusal.to_owned());
+            return Err(error.hint(format!("who may: {}", names.join(", "))));
         }
+        self.is_owner()
+    }
+
+    /// Refuses root in a store of somebody else: what he wrote there its owner could not change.
+    fn is_owner(&self) -> Result<(), CommandError> {
+        let store = &self.settings.store;
+        let Some(owner) = permission::owner_of(store).filter(|owner| *owner != 0) else { return Ok(()) };
+        if !rustix::process::geteuid().is_root() {
+            // Others are refused by the kernel.
+            return Ok(());
+        }
+        let name = Caller::of_peer(owner, owner).name();
+        let text = format!("{}: belongs to {name}, and would not any more", store.display());
+        Err(CommandError::new(Kind::No, text).hint(format!("run it as {name}: runuser -u {name} -- cfs …")))
     }
 
     /// Tells post-promote hooks what has happened. One that fails is told again another time.

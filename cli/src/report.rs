@@ -13,6 +13,7 @@ use cfs_fs::mounts::MountsError;
 use cfs_fs::overlay::{OverlayError, OverlayMountError};
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
+use cfs_indexer::approve::ApproveError;
 use cfs_indexer::catalogue::CatalogueError;
 use cfs_indexer::closure::places::ClosureError;
 use cfs_indexer::filelist::FilelistError;
@@ -146,6 +147,10 @@ impl From<StoreError> for CommandError {
             _ => Kind::Failed,
         };
         let hint = match &error {
+            StoreError::Closed { .. } => Some(
+                "it belongs to another user, who may run a `cfs keeper` for you; then `keeper` in the configuration names \
+                 its socket",
+            ),
             StoreError::NotAStore { .. } => Some("make one with `cfs init`, or name another with --store"),
             _ => None,
         };
@@ -295,6 +300,8 @@ impl From<PromoteError> for CommandError {
             PromoteError::Edit(error) => error.into(),
             PromoteError::Catalogue(error) => error.into(),
             PromoteError::Filelist(error) => error.into(),
+            error @ PromoteError::Unsigned { .. } => Self::new(Kind::No, error)
+                .hint("--key names your SSH key, or its public half when an agent has it"),
             error @ PromoteError::Conflict { .. } => {
                 Self::new(Kind::No, error).hint("--exclude leaves out what only one of them should bring")
             }
@@ -365,6 +372,20 @@ impl From<RollbackError> for CommandError {
     fn from(error: RollbackError) -> Self {
         match error {
             RollbackError::Promote(error) => error.into(),
+            error @ RollbackError::Unapproved { .. } => {
+                Self::new(Kind::No, error).hint("`cfs approve` and `cfs promote` are the way to a new state")
+            }
+            error => Self::new(Kind::No, error),
+        }
+    }
+}
+
+impl From<ApproveError> for CommandError {
+    fn from(error: ApproveError) -> Self {
+        match error {
+            ApproveError::Catalogue(error) => error.into(),
+            error @ ApproveError::Unsigned { .. } => Self::new(Kind::No, error)
+                .hint("--key names your SSH key, or its public half when an agent has it"),
             error => Self::new(Kind::No, error),
         }
     }

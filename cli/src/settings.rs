@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use cfs_indexer::config::{self, Config, ConfigError, LoadError};
 use clap::Args;
 
+use crate::permission::Caller;
 use crate::report::CommandError;
 
 /// Read when no other file is named, if it exists.
@@ -33,6 +34,8 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// The configuration file that was read, and what it says.
     pub configuration: (PathBuf, Config),
+    /// Who asks.
+    pub caller: Caller,
     /// Who is at work: `user@host`.
     pub actor: String,
 }
@@ -44,7 +47,9 @@ impl Settings {
         let config = read_config(&path, args.config.is_some())?;
         let store =
             args.store.clone().or_else(|| config.store.clone()).unwrap_or_else(|| DEFAULT_STORE.into());
-        Ok(Self { store, config: args.config.clone(), configuration: (path, config), actor: actor() })
+        let caller = caller();
+        let actor = actor(&caller);
+        Ok(Self { store, config: args.config.clone(), configuration: (path, config), caller, actor })
     }
 }
 
@@ -64,10 +69,25 @@ fn read_config(path: &Path, must_exist: bool) -> Result<Config, CommandError> {
     })
 }
 
+/// Names the one whom a keeper works for. Whoever sets it by himself can do so only as the store's owner, who may say
+/// what he likes.
+pub const WORKS_FOR: &str = "CFS_WORKS_FOR";
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn actor() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+fn caller() -> Caller {
+    let named = std::env::var(WORKS_FOR).ok();
+    named.and_then(|text| Caller::parse(&text)).unwrap_or_else(Caller::of_process)
+}
+
+/// The caller by name; after him who says that he was somebody else before.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn actor(caller: &Caller) -> String {
+    let user = caller.name();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{user}@{host}")
+    let before = std::env::var("SUDO_USER").ok().filter(|name| *name != user);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match before.filter(|name| name.len() <= 64 && name.chars().all(plain)) {
+        Some(before) => format!("{user}@{host} (sudo: {before})"),
+        None => format!("{user}@{host}"),
+    }
 }

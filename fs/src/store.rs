@@ -14,8 +14,9 @@
 //! Always true: a file under `blobs/` is whole. It gets its name by a rename, and its bytes are on stable
 //! storage before that (see [`publish`]).
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::digest::{BlobId, SnapshotId};
@@ -27,6 +28,10 @@ use lease::Lease;
 
 /// Content of the file `FORMAT`.
 const FORMAT: &str = "cfs-store 1\n";
+
+/// The most that the mode of a store's directory may have: all for its owner, reading for its group. (A directory that
+/// gives its group to what is made in it goes on to do so.)
+const OPEN_TO: u32 = 0o2750;
 
 /// Why the store cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,22 @@ pub enum StoreError {
         path: PathBuf,
         /// Content of its `FORMAT` file.
         format: String,
+    },
+    /// The place of a new store belongs to somebody else.
+    #[error("{path}: belongs to user {owner}, who alone can make a store of it")]
+    Foreign {
+        /// The place.
+        path: PathBuf,
+        /// The user's number.
+        owner: u32,
+    },
+    /// The store is somebody else's.
+    #[error("{path}: is not open to user {user}")]
+    Closed {
+        /// The store.
+        path: PathBuf,
+        /// The number of the user of this process.
+        user: u32,
     },
     /// A blob that something names is not there.
     #[error("blob {id} is missing")]
@@ -110,6 +131,7 @@ impl Store {
             return Err(StoreError::Exists { path: root.to_owned() });
         }
         fs::create_dir_all(root).context("create", root)?;
+        close(root)?;
         // What an interrupted creation left may stand here; anything else may not.
         for entry in fs::read_dir(root).context("list", root)? {
             let name = entry.context("list", root)?.file_name();
@@ -142,6 +164,10 @@ impl Store {
             Ok(format) => Err(StoreError::UnknownFormat { path: root.to_owned(), format }),
             Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => {
                 Err(StoreError::NotAStore { path: root.to_owned() })
+            }
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                let user = rustix::process::geteuid().as_raw();
+                Err(StoreError::Closed { path: root.to_owned(), user })
             }
             Err(e) => Err(e).context("read", &path),
         }
@@ -232,6 +258,20 @@ impl Store {
     pub fn sync(&self) -> Result<(), StoreError> {
         sync_file_system(&self.root)
     }
+}
+
+/// Makes the directory of a new store one that its owner writes and its group reads, and nobody else. Who may read
+/// what, views say; and a file that somebody else wrote there its owner could not change.
+fn close(root: &Path) -> Result<(), StoreError> {
+    let meta = fs::metadata(root).context("look at", root)?;
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(StoreError::Foreign { path: root.to_owned(), owner: meta.uid() });
+    }
+    let mode = meta.permissions().mode() & 0o7777;
+    if mode & !OPEN_TO != 0 {
+        fs::set_permissions(root, Permissions::from_mode(mode & OPEN_TO)).context("set the mode of", root)?;
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.

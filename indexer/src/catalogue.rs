@@ -18,6 +18,7 @@ use rustix::fs::Access;
 use crate::refname::RefName;
 use crate::revision::Revision;
 
+mod approvals;
 mod checked;
 mod commit;
 mod fragments;
@@ -34,8 +35,9 @@ mod snapshots;
 mod unfinished;
 mod upstreams;
 
+pub use approvals::Approval;
 pub use checked::Checked;
-pub use commit::{Current, Draft, RefUpdate, SEALED, Signer};
+pub use commit::{Current, Draft, Planned, RefUpdate, SEALED, Seal, Signer};
 pub use fragments::{Fragments, Known, Learnt};
 pub use garbage::{Collection, Condemned, Moment, Pin, Retention};
 pub use hooks::HookRun;

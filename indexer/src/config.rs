@@ -56,13 +56,17 @@ pub use view::{View, WhoMay};
 
 /// Everything that a configuration file says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Files, and directories of files, that belong to it.
     #[serde(default)]
     pub include: OneOrMore<PathBuf>,
     /// Directory of the store.
     pub store: Option<PathBuf>,
+    /// The socket of the keeper, who works for users who may not write to the store.
+    pub keeper: Option<PathBuf>,
+    /// The SSH key that moves of views are signed with.
+    pub signing_key: Option<PathBuf>,
     /// Policies of refs.
     #[serde(rename = "view", default)]
     pub views: BTreeMap<RefName, View>,
@@ -153,6 +157,12 @@ fn check(text: &str, config: &Config) -> Result<(), ConfigError> {
             let line = line_with(text, &format!("[[view.{name}.lists"));
             let message = format!("view {name} has lists for \"{}\" twice", twice.directory);
             return Err(ConfigError { line, message, suggestion: None });
+        }
+    }
+    for (name, view) in &config.views {
+        if let Some(fault) = view.fault(name.as_str() == "*") {
+            let line = line_with(text, &format!("[view.{name}"));
+            return Err(ConfigError { line, message: format!("view {name} {fault}"), suggestion: None });
         }
     }
     for (name, hook) in &config.hooks {

@@ -12,9 +12,12 @@
 //! - [`filelist`], [`metalink`]: what mirrors and their clients read.
 //! - [`hooks`]: programs that are run about promotions.
 //! - [`productmd`]: what installers and release tools read of composes; no files, no store.
-//! - [`compose`], [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`],
+//! - [`sshsig`]: signatures of moves and approvals; [`audit`]: whether history is what was written.
+//! - [`approve`], [`compose`], [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`],
 //!   [`gc`]: the verbs.
 
+pub mod approve;
+pub mod audit;
 pub mod catalogue;
 pub mod changelog;
 pub mod checksum;
@@ -42,6 +45,7 @@ pub mod rollback;
 pub mod rpm;
 pub mod snapshot;
 mod spread;
+pub mod sshsig;
 pub mod sync;
 pub mod views;
 pub mod workspace;

@@ -122,6 +122,20 @@ pub enum PromoteError {
         /// What was planned, with what the gates found.
         plan: Box<Plan>,
     },
+    /// The view demands signatures, and there is no key to sign with.
+    #[error("{name}: its moves must be signed")]
+    Unsigned {
+        /// The view.
+        name: RefName,
+    },
+    /// The move cannot be signed so that it counts.
+    #[error("{name}: the signature of the move {source}")]
+    Signature {
+        /// The view.
+        name: RefName,
+        /// Why not.
+        source: crate::sshsig::SignError,
+    },
     /// A hook says no.
     #[error(transparent)]
     Hook(#[from] HookError),

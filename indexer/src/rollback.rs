@@ -13,7 +13,7 @@ use cfs_fs::edit::{graft, prune};
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, NodeError, resolve};
 
-use crate::catalogue::{CatalogueError, Current, RefUpdate, Signer};
+use crate::catalogue::{CatalogueError, Current, RefUpdate, Signer, Target};
 use crate::config::{Config, Gate};
 use crate::depot::Depot;
 use crate::hooks::{self, HookError};
@@ -50,6 +50,14 @@ pub enum RollbackError {
     Moved {
         /// The ref.
         name: RefName,
+    },
+    /// The view gets what was approved and nothing else.
+    #[error("{name} never was {id}, and that is not approved")]
+    Unapproved {
+        /// The ref.
+        name: RefName,
+        /// The snapshot.
+        id: SnapshotId,
     },
     /// A repomd.xml cannot be signed again.
     #[error("{path}: cannot be signed")]
@@ -120,6 +128,7 @@ pub fn apply(
     plan: &Plan,
     signer: &Signer,
 ) -> Result<(Vec<Stamped>, Option<RefUpdate>), RollbackError> {
+    check_approved(depot, config, plan)?;
     let names = std::slice::from_ref(&plan.name);
     let mut stamped = Vec::new();
     let (_, mut updates) = flip::commit(depot, config, names, signer, |current| {
@@ -136,6 +145,17 @@ pub fn apply(
         Ok((flip, wishes))
     })?;
     Ok((stamped, updates.pop()))
+}
+
+/// What the view was once was approved then; a way back must not wait for anybody. Anything else is a promotion.
+fn check_approved(depot: &Depot, config: &Config, plan: &Plan) -> Result<(), RollbackError> {
+    let id = plan.to.0;
+    if config.view(&plan.name).approvals.is_none() {
+        return Ok(());
+    }
+    let was =
+        depot.catalogue.log(&plan.name)?.into_iter().any(|entry| entry.new == Some(Target::Snapshot(id)));
+    if was { Ok(()) } else { Err(RollbackError::Unapproved { name: plan.name.clone(), id }) }
 }
 
 /// The flip that a request means, and what in it got new times.

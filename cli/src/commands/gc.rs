@@ -52,6 +52,7 @@ const EMERGENCY_BATCH: usize = 50;
 
 /// Runs `cfs gc`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    context.may_delete()?;
     let root = &context.settings.store;
     if args.emergency && !args.dry_run && sweep::drop_ballast(root)? {
         context.output.detail("the reserved room is free");
@@ -74,7 +75,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
 }
 
 fn options(args: &Args, context: &Context<'_>) -> Options {
-    let configured = context.settings.configuration.1.gc;
+    let configured = &context.settings.configuration.1.gc;
     let default = Options::default();
     let seconds = |given: Option<Age>, configured: Option<Age>, default: i64| {
         given.or(configured).map_or(default, |age| age.seconds.into())

@@ -35,7 +35,7 @@ pub struct Args {
 
 /// Runs `cfs import`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
-    context.may(&args.target.name)?;
+    context.may_write(&args.target.name)?;
     let depot = context.depot()?;
     let view = context.settings.configuration.1.view(&args.target.name);
     let options = Options {

@@ -24,6 +24,7 @@ pub struct Args {
 
 /// Runs `cfs link`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    context.may_write(&args.name)?;
     let depot = context.depot()?;
     depot.catalogue.follow_ref(&args.target)?;
     let reason = format!("link {}", args.message);

@@ -31,6 +31,7 @@ pub struct UnpinArgs {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let depot = context.depot()?;
     if let Some(revision) = &args.revision {
+        context.may_delete()?;
         let (id, _) = depot.catalogue.resolve(revision)?;
         depot.catalogue.pin(id, &context.signer(), &args.message)?;
         return context.output.result(format_args!("pinned {id}"), &json!({ "snapshot": id.to_string() }));
@@ -47,6 +48,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
 
 /// Runs `cfs unpin`.
 pub fn run_unpin(args: &UnpinArgs, context: &Context<'_>) -> Result<(), CommandError> {
+    context.may_delete()?;
     let depot = context.depot()?;
     let (id, _) = depot.catalogue.resolve(&args.revision)?;
     if !depot.catalogue.unpin(id)? {

@@ -1,5 +1,7 @@
 //! `cfs policy`
 
+use std::path::PathBuf;
+
 use cfs_indexer::policy::{Request, apply, plan};
 use cfs_indexer::refname::RefName;
 use cfs_indexer::revision::{RefPath, Revision, When};
@@ -67,6 +69,10 @@ struct How {
     #[arg(short, long, default_value = "")]
     message: String,
 
+    /// The SSH key to sign the move with, where the view has `signers` [default: the configuration's `signing-key`].
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
     /// Print what would hold, and change nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -75,6 +81,16 @@ struct How {
 fn parse_mode(text: &str) -> Result<u16, String> {
     let mode = u16::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| format!("{text:?} is no mode: three or four octal digits are, at most 0777"))
+}
+
+impl Args {
+    /// Whether a file of the host is named.
+    pub fn names_file(&self) -> bool {
+        match &self.verb {
+            Verb::Set { how, .. } | Verb::Unset { how, .. } => how.key.is_some(),
+            Verb::Show { .. } => false,
+        }
+    }
 }
 
 /// Runs `cfs policy`.
@@ -93,7 +109,7 @@ fn change(place: &RefPath, rule: Option<Rule>, how: &How, context: &Context<'_>)
     context.may(&place.name)?;
     let depot = context.depot()?;
     let request = Request { place: place.clone(), rule, message: how.message.clone() };
-    let (config, signer) = (&context.settings.configuration.1, context.signer());
+    let (config, signer) = (&context.config_with(how.key.as_deref()), context.signer());
     let words = rule.map_or("as usual".to_owned(), |rule| text(&rule));
     if how.dry_run {
         let plan = plan(&depot, config, &request, &signer)?;

@@ -62,9 +62,20 @@ pub struct Args {
     #[arg(long, value_name = "GATE", requires = "message")]
     force: Vec<Gate>,
 
+    /// The SSH key to sign the move with, where the view has `signers` [default: the configuration's `signing-key`].
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
     /// Print what would change, and change nothing; with -v every path.
     #[arg(short = 'n', long)]
     dry_run: bool,
+}
+
+impl Args {
+    /// Whether a file of the host is named.
+    pub fn names_file(&self) -> bool {
+        self.plan.is_some() || self.key.is_some()
+    }
 }
 
 fn parse_link(text: &str) -> Result<(RefPath, String), String> {
@@ -79,7 +90,7 @@ fn parse_link(text: &str) -> Result<(RefPath, String), String> {
 /// Runs `cfs promote`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let request = request(args, context)?;
-    let config = &context.settings.configuration.1;
+    let config = &context.config_with(args.key.as_deref());
     let targets = request.steps.iter().map(|step| &step.to).chain(request.links.keys());
     targets.map(|place| &place.name).try_for_each(|view| context.may(view))?;
     let depot = context.depot()?;
@@ -115,7 +126,12 @@ fn refused(
         return error;
     }
     let details = print::findings(plan);
-    let hint = "nothing was changed; --force GATE with a message (-m) overrules a gate";
+    let checks = plan.changes.iter().flat_map(|change| &change.checks);
+    let hint = if checks.clone().any(|check| check.refuses() && check.gate == Gate::Approvals) {
+        "nothing was changed; `cfs approve VIEW SNAPSHOT` is for the approvers of the view"
+    } else {
+        "nothing was changed; --force GATE with a message (-m) overrules a gate"
+    };
     CommandError { details, ..error.into() }.hint(hint)
 }
 
@@ -148,6 +164,9 @@ fn request(args: &Args, context: &Context<'_>) -> Result<Request, CommandError> 
         also: args.gate.iter().copied().collect(),
         only: None,
     };
+    if args.force.contains(&Gate::Approvals) {
+        return Err(CommandError::usage("approvals cannot be overruled".to_owned()));
+    }
     if !args.force.is_empty() && args.message.is_empty() {
         return Err(CommandError::usage("--force needs a message (-m) that says why".to_owned()));
     }

@@ -1,5 +1,7 @@
 //! `cfs rollback`
 
+use std::path::PathBuf;
+
 use cfs_fs::diff::{Summary, diff};
 use cfs_fs::tree::NodeError;
 use cfs_indexer::refname::RefName;
@@ -35,6 +37,10 @@ pub struct Args {
     #[arg(short, long, default_value = "")]
     message: String,
 
+    /// The SSH key to sign the move with, where the view has `signers` [default: the configuration's `signing-key`].
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
     /// Print what would happen, and change nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -65,7 +71,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         let text = "mirror managers keep the newest times as the truth, and may call correct mirrors stale";
         context.output.note(format_args!("warning: --raw brings old times back; {text}"));
     }
-    let config = &context.settings.configuration.1;
+    let config = &context.config_with(args.key.as_deref());
     let (stamped, update) = apply(&depot, config, &request, &plan, &context.signer())?;
     for one in stamped.iter().filter(|one| one.signature_dropped) {
         let text = "its signature holds no longer and was dropped; a sign hook would make another";

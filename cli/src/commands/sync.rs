@@ -124,7 +124,7 @@ impl FromStr for Bytes {
 
 /// Runs `cfs sync`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
-    context.may(&args.target.name)?;
+    context.may_write(&args.target.name)?;
     let lists = context.settings.configuration.1.view(&args.target.name).lists;
     let request = request(args, context)?;
     let depot = context.depot()?;

@@ -16,7 +16,7 @@ use cfs_fs::tree::{Item, Kind, Named, NodeError, NodeMap, named_by};
 
 use super::reflog::{self, Move};
 use super::refs::{self, Ref, Target};
-use super::{Catalogue, CatalogueError, Tx, garbage, nodes, objects, snapshots};
+use super::{Catalogue, CatalogueError, Tx, approvals, garbage, nodes, objects, snapshots};
 use crate::commitfile;
 use crate::refname::RefName;
 use crate::snapshot::{Rules, Snapshot};
@@ -70,6 +70,22 @@ pub struct Draft {
     pub reason: String,
 }
 
+/// A move that is about to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The ref.
+    pub name: RefName,
+    /// What it names now.
+    pub old: Option<SnapshotId>,
+    /// What it is to name.
+    pub new: SnapshotId,
+    /// Its generation then.
+    pub generation: u64,
+}
+
+/// Signs a move, or refuses it.
+pub type Seal<'a, E> = dyn FnMut(&Planned) -> Result<Option<String>, E> + 'a;
+
 /// A ref that has moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefUpdate {
@@ -111,7 +127,19 @@ impl Catalogue {
         store: &Store,
         names: &[RefName],
         signer: &Signer,
+        draft: impl FnMut(&[Option<Current>]) -> Result<Vec<Option<Draft>>, E>,
+    ) -> Result<Vec<Option<RefUpdate>>, E> {
+        self.update_refs_sealed(store, names, signer, draft, &mut |_| Ok(None))
+    }
+
+    /// As [`Catalogue::update_refs`]; `seal` may sign each move before it is made, and its errors let none be made.
+    pub fn update_refs_sealed<E: From<CatalogueError>>(
+        &self,
+        store: &Store,
+        names: &[RefName],
+        signer: &Signer,
         mut draft: impl FnMut(&[Option<Current>]) -> Result<Vec<Option<Draft>>, E>,
+        seal: &mut Seal<'_, E>,
     ) -> Result<Vec<Option<RefUpdate>>, E> {
         // What a draft finds stays until it is committed.
         let lease = Lease::take(store).map_err(CatalogueError::from)?;
@@ -123,7 +151,11 @@ impl Catalogue {
             }
             let mut moves = Vec::with_capacity(names.len());
             for ((name, current), draft) in names.iter().zip(current).zip(drafts) {
-                moves.push(self.prepare(store, &lease, name, signer, current, draft)?);
+                let mut prepared = self.prepare(store, &lease, name, signer, current, draft)?;
+                if let Some(planned) = prepared.planned(self)? {
+                    prepared.signature = seal(&planned)?.map(|signature| (planned.generation, signature));
+                }
+                moves.push(prepared);
             }
             if let Some(updates) = self.commit(store, signer, moves)? {
                 return Ok(updates);
@@ -160,7 +192,8 @@ impl Catalogue {
     ) -> Result<Prepared, CatalogueError> {
         let expected = current.as_ref().map(|current| (current.id, current.generation));
         let Some(Draft { root, mut nodes, parents, access, meta, message, reason }) = draft else {
-            return Ok(Prepared { name: name.clone(), expected, generation: 0, snapshot: None });
+            let (name, snapshot) = (name.clone(), None);
+            return Ok(Prepared { name, expected, generation: 0, snapshot, signature: None });
         };
         let Kind::Dir(root_dir) = root.kind else {
             return Err(CatalogueError::Damaged { what: format!("new top of {name} is no directory") });
@@ -192,7 +225,8 @@ impl Catalogue {
         let id = snapshot.id();
         store.write_commit(lease, &id.to_string(), &commitfile::encode(&snapshot, &nodes))?;
         let new = New { id, snapshot, nodes, known, named, reason };
-        Ok(Prepared { name: name.clone(), expected, generation: 0, snapshot: Some(new) })
+        let (name, snapshot) = (name.clone(), Some(new));
+        Ok(Prepared { name, expected, generation: 0, snapshot, signature: None })
     }
 
     /// Commits if every ref still is as expected; `None` when one moved.
@@ -251,6 +285,8 @@ struct Prepared {
     /// Its generation, once it has moved.
     generation: u64,
     snapshot: Option<New>,
+    /// Of the move, with the generation that it is about.
+    signature: Option<(u64, String)>,
 }
 
 /// A snapshot about to be written.
@@ -282,6 +318,17 @@ impl New {
 }
 
 impl Prepared {
+    /// The move as it will be made, unless the ref stays where it is.
+    fn planned(&self, catalogue: &Catalogue) -> Result<Option<Planned>, CatalogueError> {
+        let Some(new) = &self.snapshot else { return Ok(None) };
+        let generation = match self.expected {
+            Some((_, generation)) => generation + 1,
+            None => catalogue.log_last(&self.name)?.unwrap_or(0) + 1,
+        };
+        let old = self.expected.map(|(id, _)| id);
+        Ok(Some(Planned { name: self.name.clone(), old, new: new.id, generation }))
+    }
+
     fn write(&mut self, tx: &Tx<'_>, signer: &Signer) -> Result<(), CatalogueError> {
         let Some(new) = &self.snapshot else { return Ok(()) };
         let name = &self.name;
@@ -299,11 +346,18 @@ impl Prepared {
         let target = Target::Snapshot(new.id);
         refs::set(tx, name, &target, generation, signer.now)?;
         let old = self.expected.map(|(id, _)| id);
-        reflog::append(tx, &Move { name, generation, old, new: Some(&target), signer, reason: &new.reason })
+        let moved = Move { name, generation, old, new: Some(&target), signer, reason: &new.reason };
+        let number = reflog::append(tx, &moved)?;
+        match &self.signature {
+            Some((signed, signature)) if *signed == generation => approvals::sign(tx, number, signature),
+            None => Ok(()),
+            // It was made and deleted meanwhile.
+            Some(_) => Err(CatalogueError::RefBusy { name: name.clone(), attempts: 1 }),
+        }
     }
 
     fn update(self) -> Option<RefUpdate> {
-        let Self { name, expected, generation, snapshot } = self;
+        let Self { name, expected, generation, snapshot, .. } = self;
         let New { id, snapshot, .. } = snapshot?;
         Some(RefUpdate { name, id, snapshot, old: expected.map(|(id, _)| id), generation })
     }

@@ -260,8 +260,8 @@ pub(super) fn next_generation(connection: &Connection, name: &RefName) -> rusqli
     connection.prepare_cached(sql)?.query_row([name.as_str()], |row| row.get(0))
 }
 
-/// Appends one move.
-pub(super) fn append(tx: &Tx<'_>, moved: &Move<'_>) -> Result<(), CatalogueError> {
+/// Appends one move; returns its number.
+pub(super) fn append(tx: &Tx<'_>, moved: &Move<'_>) -> Result<u64, CatalogueError> {
     let last: Option<(u64, [u8; 32])> = tx.run(last)?;
     let (number, previous) = last.map_or((1, [0; 32]), |(number, entry)| (number + 1, entry));
     let entry = LogEntry {
@@ -285,7 +285,8 @@ pub(super) fn append(tx: &Tx<'_>, moved: &Move<'_>) -> Result<(), CatalogueError
             &entry.reason, previous, hash,
         );
         connection.prepare_cached(sql)?.execute(row).map(drop)
-    })
+    })?;
+    Ok(number)
 }
 
 fn last(connection: &Connection) -> rusqlite::Result<Option<(u64, [u8; 32])>> {

@@ -160,6 +160,35 @@ const MIGRATIONS: &[&str] = &[
     -- made again follow it. To find who names a ref.
     CREATE INDEX refs_by_target ON refs(target) WHERE target IS NOT NULL;
 ",
+    "
+    -- What somebody said of a snapshot: that it may become part of a view, or may not any more.
+    CREATE TABLE approvals(
+        number INTEGER PRIMARY KEY,
+        view TEXT NOT NULL,
+        snapshot BLOB NOT NULL REFERENCES snapshots(id),
+        user TEXT NOT NULL,
+        given INTEGER NOT NULL CHECK(given IN (0, 1)),
+        signature TEXT,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX approvals_by_view ON approvals(view, snapshot);
+    CREATE TRIGGER approvals_keep BEFORE UPDATE ON approvals
+        BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
+    CREATE TRIGGER approvals_stay BEFORE DELETE ON approvals
+        BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
+
+    -- Signatures of moves.
+    CREATE TABLE signatures(
+        entry INTEGER PRIMARY KEY REFERENCES reflog(number),
+        signature TEXT NOT NULL
+    ) STRICT;
+    CREATE TRIGGER signatures_keep BEFORE UPDATE ON signatures
+        BEGIN SELECT RAISE(ABORT, 'signatures are append-only'); END;
+    CREATE TRIGGER signatures_stay BEFORE DELETE ON signatures
+        BEGIN SELECT RAISE(ABORT, 'signatures are append-only'); END;
+",
 ];
 
 /// Creates an empty database in WAL mode at `path`; a database that is there already is left alone.

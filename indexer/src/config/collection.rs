@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::WhoMay;
+
 /// What a collection of garbage leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Collection {
     /// What a ref named since then stays [default: 90d].
@@ -15,6 +17,8 @@ pub struct Collection {
     pub generations: Option<u64>,
     /// From being found useless to being deleted [default: 24h].
     pub grace: Option<Age>,
+    /// Who may collect, pin, unpin and delete refs [default: everybody who may write to the store].
+    pub who_may: Option<WhoMay>,
 }
 
 /// A span of time, as people write it: `90d`, `24h`, `30m`, `10s`, `0`.

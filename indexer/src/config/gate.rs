@@ -23,13 +23,15 @@ pub enum Gate {
     Signatures,
     /// Packages find what they require.
     Closure,
+    /// Enough of those who may have approved of what is promoted.
+    Approvals,
     /// Content that changes at a path gets a later time.
     Mtime,
 }
 
 impl Gate {
     /// All gates, in the order in which they are checked.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Incomplete,
         Self::Names,
         Self::Symlinks,
@@ -37,6 +39,7 @@ impl Gate {
         Self::Repodata,
         Self::Signatures,
         Self::Closure,
+        Self::Approvals,
         Self::Mtime,
     ];
 
@@ -50,6 +53,7 @@ impl Gate {
             Self::Repodata => "repodata",
             Self::Signatures => "signatures",
             Self::Closure => "closure",
+            Self::Approvals => "approvals",
             Self::Mtime => "mtime",
         }
     }

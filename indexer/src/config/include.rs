@@ -57,9 +57,10 @@ impl Loading {
         }
         let mut config = parse(&text).map_err(|error| LoadError::Config { path: path.to_owned(), error })?;
         let dir = path.parent().unwrap_or(Path::new(""));
-        for key in config.views.values_mut().flat_map(|view| &mut view.keys) {
-            *key = dir.join(&*key);
+        for view in config.views.values_mut() {
+            view.keys.iter_mut().chain(&mut view.signers).for_each(|file| *file = dir.join(&*file));
         }
+        config.signing_key = config.signing_key.map(|key| dir.join(key));
         config.locate_release_files(dir);
         let includes = std::mem::take(&mut config.include.0);
         self.merge(path, &text, config)?;
@@ -99,8 +100,28 @@ impl Loading {
 
     /// Adds what a file says to what the files before it say.
     fn merge(&mut self, path: &Path, text: &str, config: Config) -> Result<(), LoadError> {
-        let Config { include: _, store, views, promotions, releases, sigs, hooks, gc, retention, fetch } =
-            config;
+        let Config {
+            include: _,
+            store,
+            keeper,
+            signing_key,
+            views,
+            promotions,
+            releases,
+            sigs,
+            hooks,
+            gc,
+            retention,
+            fetch,
+        } = config;
+        if keeper.is_some() {
+            self.say(path, text, "keeper")?;
+            self.config.keeper = keeper;
+        }
+        if signing_key.is_some() {
+            self.say(path, text, "signing-key")?;
+            self.config.signing_key = signing_key;
+        }
         if store.is_some() {
             self.say(path, text, "store")?;
             self.config.store = store;

@@ -56,7 +56,7 @@ fn a_whole_configuration_is_read() {
     let staging = config.view(&"staging".parse().unwrap());
     assert_eq!(
         staging.gates().len(),
-        Gate::ALL.len() - 2,
+        Gate::ALL.len() - 3,
         "no keys, no signatures; nothing that must be closed"
     );
     assert_eq!(config.view(&"compose/9/x".parse().unwrap()), View::unconfigured());

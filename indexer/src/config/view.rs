@@ -36,6 +36,15 @@ pub struct View {
     pub max_deletes_percent: Option<u64>,
     /// Who may promote into it [default: everybody who may write to the store].
     pub who_may: Option<WhoMay>,
+    /// How many must have approved of what is promoted into it, besides who promotes it.
+    pub approvals: Option<u32>,
+    /// Who may approve.
+    pub approvers: Option<WhoMay>,
+    /// A file of allowed signers, as ssh-keygen reads it; approvals must be signed by them.
+    pub signers: Option<PathBuf>,
+    /// Its moves must be signed by them, too.
+    #[serde(default)]
+    pub signed_moves: bool,
     /// The file lists of its directories.
     #[serde(default)]
     pub lists: Vec<Lists>,
@@ -62,6 +71,24 @@ impl View {
         Self { gates: Some(vec![Gate::Incomplete, Gate::Mtime]), ..Self::default() }
     }
 
+    /// What no single value tells: what the view asks for and nobody can give. `of_all` is for the section of all refs.
+    pub(super) fn fault(&self, of_all: bool) -> Option<&'static str> {
+        match (self.approvals, &self.approvers) {
+            (Some(_), _) if of_all => {
+                Some("holds for composes too, which nothing approved could come into: name the views")
+            }
+            (Some(0), _) => Some("needs 0 approvals: leave `approvals` out"),
+            (Some(_), None) => Some("needs `approvals`, and `approvers` does not say whose"),
+            (Some(needed), Some(who)) if who.groups.is_empty() && who.users.len() < needed as usize => {
+                Some("needs more `approvals` than it has `approvers`")
+            }
+            _ if self.signed_moves && self.signers.is_none() => {
+                Some("has `signed-moves`, and `signers` does not say whose signatures count")
+            }
+            _ => None,
+        }
+    }
+
     /// The gates that promotions into the view must pass, in the order of checking.
     pub fn gates(&self) -> Vec<Gate> {
         let wanted = |gate: &Gate| match &self.gates {
@@ -71,6 +98,11 @@ impl View {
                 Gate::Closure => !self.closure.is_empty(),
                 _ => true,
             },
+        };
+        // Approvals are no matter of `gates`: who demands them means it.
+        let wanted = |gate: &Gate| match gate {
+            Gate::Approvals => self.approvals.is_some(),
+            gate => wanted(gate),
         };
         Gate::ALL.into_iter().filter(wanted).collect()
     }

@@ -16,13 +16,14 @@ use cfs_fs::tree::{Dir, Item, Kind, Node, NodeError, NodeMap, Nodes, Stage};
 
 use super::gates::{self, Check, Wishes};
 use super::{PromoteError, ask, derive, rules, times};
-use crate::catalogue::{Catalogue, CatalogueError, Current, Draft, RefUpdate, Signer};
+use crate::catalogue::{Catalogue, CatalogueError, Current, Draft, Planned, RefUpdate, Signer};
 use crate::config::{Config, Gate, View};
 use crate::depot::Depot;
 use crate::hooks;
 use crate::refname::RefName;
 use crate::revision::RevPath;
 pub use crate::snapshot::{Rule, Rules};
+use crate::sshsig::{self, Statement};
 
 /// New states of views.
 #[derive(Debug)]
@@ -251,18 +252,37 @@ pub fn commit<E: From<CatalogueError> + From<PromoteError>>(
 ) -> Result<(Flip, Vec<RefUpdate>), E> {
     hooks::begin(depot, config)?;
     let mut done = None;
-    let updates = depot.catalogue.update_refs(&depot.store, names, signer, |current| {
+    let draft = |current: &[Option<Current>]| {
         let (mut flip, wishes) = shape(current)?;
         prepare(depot, config, &mut flip, &wishes, signer)?;
         let drafts = flip.drafts();
         done = Some(flip);
         Ok::<_, E>(drafts)
-    })?;
+    };
+    let mut seal = |planned: &Planned| Ok(sign(config, planned, signer)?);
+    let updates = depot.catalogue.update_refs_sealed(&depot.store, names, signer, draft, &mut seal)?;
     let flip = match done {
         Some(flip) => flip,
         None => Flip { changes: Vec::new(), nodes: NodeMap::new() },
     };
     Ok((flip, updates.into_iter().flatten().collect()))
+}
+
+/// Signs a move, where there is a key, or where the view demands it.
+fn sign(config: &Config, planned: &Planned, signer: &Signer) -> Result<Option<String>, PromoteError> {
+    let policy = config.view(&planned.name);
+    let name = || planned.name.clone();
+    let Some(signers) = &policy.signers else { return Ok(None) };
+    let Some(key) = &config.signing_key else {
+        return if policy.signed_moves { Err(PromoteError::Unsigned { name: name() }) } else { Ok(None) };
+    };
+    let Planned { name: view, old, new, generation } = planned;
+    let statement = Statement::of_move(view, *old, *new, *generation);
+    let failed = |source| PromoteError::Signature { name: name(), source };
+    let signature = sshsig::sign(key, &statement).map_err(failed)?;
+    // What would not count later is refused now.
+    sshsig::verify(signers, &statement, &signature, signer.now).map_err(failed)?;
+    Ok(Some(signature))
 }
 
 /// Takes a flip all the way: times; gates, and what is derived from the trees; hooks; the store.

@@ -19,6 +19,7 @@ use crate::catalogue::{Checked, Signer};
 pub use crate::config::Gate;
 use crate::depot::Depot;
 
+mod approvals;
 mod closure;
 mod deletes;
 mod incomplete;
@@ -63,11 +64,13 @@ pub struct Check {
     pub count: u64,
     /// Who overruled it.
     pub forced_by: Option<String>,
+    /// What it has to say even when nothing is wrong.
+    pub said: Option<String>,
 }
 
 impl Check {
     fn new(gate: Gate) -> Self {
-        Self { gate, findings: Vec::new(), count: 0, forced_by: None }
+        Self { gate, findings: Vec::new(), count: 0, forced_by: None, said: None }
     }
 
     fn find(&mut self, what: impl Into<String>) {
@@ -122,7 +125,7 @@ pub(super) fn check(
     wishes: &Wishes,
     signer: &Signer,
 ) -> Result<Vec<Vec<Check>>, PromoteError> {
-    let quick = |gate: &Gate| matches!(gate, Gate::Incomplete | Gate::Mtime);
+    let quick = |gate: &Gate| matches!(gate, Gate::Incomplete | Gate::Approvals | Gate::Mtime);
     let all_quick = flip.changes.iter().all(|change| wanted(change, wishes).iter().all(quick));
     let memory = if all_quick { Checked::nothing() } else { depot.checked() };
     let nodes = CachedNodes::new(flip.nodes(depot), CACHE_BYTES);
@@ -132,10 +135,10 @@ pub(super) fn check(
         for gate in wanted(change, wishes) {
             let passed = RefCell::default();
             let scene = Scene { depot, nodes: &nodes, memory: &memory, change, wishes, passed };
-            let mut check = run(gate, &scene, signer.now)?;
+            let mut check = run(gate, &scene, signer)?;
             if check.passed() {
                 memory.remember(&scene.passed.take());
-            } else if wishes.force.contains(&gate) {
+            } else if wishes.force.contains(&gate) && gate != Gate::Approvals {
                 check.forced_by = Some(signer.actor.clone());
             }
             checks.push(check);
@@ -145,7 +148,7 @@ pub(super) fn check(
     Ok(all)
 }
 
-fn run(gate: Gate, scene: &Scene<'_>, now: i64) -> Result<Check, PromoteError> {
+fn run(gate: Gate, scene: &Scene<'_>, signer: &Signer) -> Result<Check, PromoteError> {
     match gate {
         Gate::Incomplete => incomplete::check(scene),
         Gate::Names => names::check(scene),
@@ -153,8 +156,9 @@ fn run(gate: Gate, scene: &Scene<'_>, now: i64) -> Result<Check, PromoteError> {
         Gate::Deletes => deletes::check(scene),
         // Of times nothing is refused: they have been moved on.
         Gate::Repodata => repodata::check(scene),
-        Gate::Signatures => signatures::check(scene, now),
+        Gate::Signatures => signatures::check(scene, signer.now),
         Gate::Closure => closure::check(scene),
+        Gate::Approvals => approvals::check(scene, signer),
         Gate::Mtime => Ok(Check::new(gate)),
     }
 }
@@ -175,7 +179,10 @@ pub(super) fn record(change: &mut Change) {
             None if check.gate == Gate::Mtime && bumped > 0 => {
                 format!("passed: {bumped} moved on: {}", named(&change.bumped, bumped))
             }
-            None => "passed".to_owned(),
+            None => match &check.said {
+                Some(said) => format!("passed: {said}"),
+                None => "passed".to_owned(),
+            },
         };
         change.meta.insert(format!("gate.{}", check.gate), text);
     }

@@ -136,6 +136,7 @@ pub fn unknown(error: &RecipeError, context: &Context<'_>) -> CommandError {
 /// Gathers, and prints what came of it.
 pub fn run(recipe: &Recipe, flags: &Flags, context: &Context<'_>) -> Result<(), CommandError> {
     let options = options(recipe, flags, &context.settings.configuration.1.fetch)?;
+    context.may_write(&recipe.latest)?;
     let depot = context.depot()?;
     let interrupted = interrupt::flag()?;
     let bar = context.output.progress("compose");

@@ -25,6 +25,7 @@ pub struct Args {
 
 /// Runs `cfs compose prune`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    context.may_delete()?;
     let depot = context.depot()?;
     let config = &context.settings.configuration.1;
     let signer = context.signer();

@@ -123,6 +123,10 @@ fn remarks(plan: &Plan) -> Vec<String> {
         for check in change.checks.iter().filter(|check| check.forced_by.is_some()) {
             lines.push(format!("  {}: gate {} forced: {} found", change.name, check.gate, check.count));
         }
+        for check in change.checks.iter().filter(|check| check.passed()) {
+            lines
+                .extend(check.said.as_ref().map(|said| format!("  {}: {}: {said}", change.name, check.gate)));
+        }
         if !change.bumped.is_empty() {
             let (count, first) = (change.bumped.len(), &change.bumped[0]);
             lines.push(format!("  {}: {count} times moved on, {first} first", change.name));
@@ -216,6 +220,6 @@ fn package_lines(context: &Context<'_>, depot: &Depot, plan: &Plan) -> Result<Ve
 fn gate(check: &Check) -> Value {
     json!({
         "gate": Gate::name(check.gate), "passed": check.passed(), "found": check.count,
-        "findings": check.findings, "forced_by": check.forced_by,
+        "findings": check.findings, "forced_by": check.forced_by, "said": check.said,
     })
 }

@@ -123,7 +123,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let target = args.target.clone().or_else(|| args.source.as_ref_path()).ok_or_else(past)?;
     let (source, message) = (args.source.clone(), args.message.clone());
     let request = Request { source, target, options: options(args)?, message };
-    context.may(&request.target.name)?;
+    context.may_write(&request.target.name)?;
     let depot = context.depot()?;
     let interrupted = interrupt::flag()?;
     let bar = context.output.progress("repodata");

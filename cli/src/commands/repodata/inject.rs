@@ -50,7 +50,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let extra = Extra::new(&args.kind, &args.file.display().to_string(), &bytes).map_err(failed)?;
     let (target, message) = (args.target.clone(), args.message.clone());
     let request = Injection { target, extra, format: args.compress.into(), time: args.time, message };
-    context.may(&request.target.name)?;
+    context.may_write(&request.target.name)?;
     let depot = context.depot()?;
     let (config, signer) = (&context.settings.configuration.1, context.signer());
     let done = if args.dry_run {

@@ -44,6 +44,7 @@ pub struct Args {
 
 /// Runs `cfs work commit`.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
+    context.may_write(&args.target.name)?;
     let depot = context.depot()?;
     let mut workspace = super::find(&depot, &args.place.dir)?;
     let request = Request { target: &args.target, message: &args.message, replace: args.replace };
