@@ -47,7 +47,6 @@ mod work;
 
 /// The verbs. What each says of itself stands on its `Args`.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Command {
     Init(init::Args),
     Sync(sync::Args),
@@ -90,20 +89,20 @@ pub enum Command {
 impl Command {
     /// Whether a keeper does it for others: what it does to the store is up to a policy.
     pub fn is_kept(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Command::Promote(_)
-            | Command::Approve(_)
-            | Command::Rollback(_)
-            | Command::Policy(_)
-            | Command::Link(_)
-            | Command::Refs(_)
-            | Command::Log(_)
-            | Command::Show(_)
-            | Command::Diff(_)
-            | Command::Pin(_)
-            | Command::Unpin(_) => true,
-            _ => false,
-        }
+                | Command::Approve(_)
+                | Command::Rollback(_)
+                | Command::Policy(_)
+                | Command::Link(_)
+                | Command::Refs(_)
+                | Command::Log(_)
+                | Command::Show(_)
+                | Command::Diff(_)
+                | Command::Pin(_)
+                | Command::Unpin(_)
+        )
     }
 
     /// Whether it names a file of the host, which the user may be unable to read and the keeper not.

@@ -39,9 +39,9 @@ pub fn ask(socket: &Path, command: &Command, words: Vec<OsString>) -> Result<Exi
         let mut statement = Vec::new();
         let code = talk(socket, &wanted.question, &mut |is_error, text| {
             if is_error {
-                output::error(text.trim_end())
+                output::error(text.trim_end());
             } else {
-                statement.extend_from_slice(text.as_bytes())
+                statement.extend_from_slice(text.as_bytes());
             }
             Ok(())
         })?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{as_nobody, bring, store_with};
-use crate::harness::Sandbox;
+use crate::harness::{Sandbox, installed};
 
 /// A running keeper, ended with the test.
 struct Kept {
@@ -97,6 +97,36 @@ fn a_keeper_does_for_others_what_policies_let_them() {
     let said = std::fs::read_to_string(sandbox.path("keeper.log")).unwrap();
     assert!(said.contains("nobody asks: promote compose/9/one staging"), "{said}");
     drop(kept);
+}
+
+#[test]
+fn who_signs_keeps_his_key_to_himself() {
+    let sandbox = store_with("");
+    if !installed("ssh-keygen") || as_nobody(&sandbox, "true").is_none() {
+        return;
+    }
+    let home = sandbox.path("home");
+    std::fs::create_dir(&home).unwrap();
+    chown(&home, Some(65_534), Some(65_534)).unwrap();
+    let own = "[view.production]\ngates = []\napprovals = 1\napprovers = { users = [\"nobody\"] }\nsigners = \"signers\"\n";
+    let _kept = keep(&sandbox, own);
+    let nobody = |script: &str| {
+        let ran = as_nobody(&sandbox, script).unwrap();
+        assert_eq!(ran.code, 0, "{script}: {ran:?}");
+        ran.stdout
+    };
+    let public = nobody("ssh-keygen -q -t ed25519 -N '' -f home/key; cat home/key.pub");
+    sandbox.write("signers", format!("nobody {public}"));
+    let given = nobody("$CFS approve production compose/9/one --key home/key -m 'looked at'");
+    assert!(given.starts_with("nobody approves of"), "{given}");
+    let listed = nobody("$CFS approve production");
+    assert!(listed.contains("approved, signed  looked at"), "{listed}");
+    let said = std::fs::read_to_string(sandbox.path("keeper.log")).unwrap();
+    assert!(!said.contains("home/key") && said.contains("approve --statement"), "{said}");
+    let mut promote = sandbox.cfs();
+    promote.env("CFS_CONFIG", sandbox.path("own.toml")).args(["promote", "compose/9/one", "production"]);
+    let promoted = crate::harness::ran(&mut promote);
+    assert_eq!(promoted.code, 0, "{promoted:?}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn a_destination_that_is_changed_meanwhile_leads_nowhere_else() {
     fs::rename(dest.join("a"), temp.path().join("moved")).unwrap();
     symlink("../outside", dest.join("a")).unwrap();
     // Another thread, which has nothing open yet.
-    let mut other = place.clone();
+    let mut other = Beneath::open(&dest).unwrap();
     for error in [
         other.create("a/b/second", 0o644).unwrap_err(),
         other.make_dir("a/c").unwrap_err(),

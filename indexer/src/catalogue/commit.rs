@@ -349,7 +349,7 @@ impl Prepared {
         let moved = Move { name, generation, old, new: Some(&target), signer, reason: &new.reason };
         let number = reflog::append(tx, &moved)?;
         match &self.signature {
-            Some((signed, signature)) if *signed == generation => approvals::sign(tx, number, signature),
+            Some((of, signature)) if *of == generation => approvals::sign(tx, number, signature),
             None => Ok(()),
             // It was made and deleted meanwhile.
             Some(_) => Err(CatalogueError::RefBusy { name: name.clone(), attempts: 1 }),

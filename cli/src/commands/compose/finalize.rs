@@ -44,6 +44,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
             })?
         }
     };
+    context.may_write(&name)?;
     let done = finalize(&depot, &recipe, &name, &context.signer(), args.dry_run);
     let done = done.map_err(|error| match error {
         ComposeError::NotWhole { .. } => {

@@ -24,7 +24,7 @@ pub(super) fn check(scene: &Scene<'_>, signer: &Signer) -> Result<Check, Promote
         match arrival.snapshot {
             Some(id) => drop(snapshots.insert(id)),
             None => {
-                check.find(format!("{}: is made by this promotion, so nobody has seen it", arrival.source))
+                check.find(format!("{}: is made by this promotion, so nobody has seen it", arrival.source));
             }
         }
     }
