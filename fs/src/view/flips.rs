@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::inodes::{Inode, Way};
 use super::places::{self, FORMER, Generation, Place, shown_at};
-use super::roots::Roots;
+use super::roots::{Roots, Target};
 use super::{View, ViewError};
 use crate::digest::SnapshotId;
 use crate::name::Name;
@@ -41,6 +41,11 @@ impl<R: Roots, N: Nodes> View<R, N> {
         // One after the other, so that none misses what another one found.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = self.roots.advance().map_err(|source| ViewError::roots("refs", source))?;
+        for Generation { name, id, .. } in &gone {
+            if let Ok(Some(Target::Snapshot { id: next, .. })) = self.roots.find(name) {
+                self.tallies.expect(*id, next);
+            }
+        }
         match &self.top {
             Place::Followed(_) => self.move_top(),
             _ => Ok(gone.into_iter().filter_map(|gone| self.stale_root(gone)).collect()),
