@@ -15,6 +15,8 @@ use cfs_indexer::depot::Depot;
 use crate::harness::Sandbox;
 use crate::harness::repo::Repo;
 
+mod everybody;
+
 /// Views with lists and hooks, so that a promotion has every step that it can have.
 const CONFIG: &str = r#"
 [view.production]

@@ -20,7 +20,7 @@ fn root() -> PathBuf {
 }
 
 /// The names of all tests of the project.
-fn tests() -> BTreeSet<String> {
+pub fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut dirs: Vec<PathBuf> =
         ["fs/src", "indexer/src", "cli/src", "tests"].map(|dir| root().join(dir)).into();

@@ -143,7 +143,9 @@ pub fn with_causes(error: &dyn Error) -> String {
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
-            StoreError::Missing { .. } | StoreError::Damaged { .. } => Kind::Damaged,
+            StoreError::Missing { .. } | StoreError::Damaged { .. } | StoreError::Unclean { .. } => {
+                Kind::Damaged
+            }
             _ => Kind::Failed,
         };
         let hint = match &error {
@@ -152,6 +154,12 @@ impl From<StoreError> for CommandError {
                  its socket",
             ),
             StoreError::NotAStore { .. } => Some("make one with `cfs init`, or name another with --store"),
+            StoreError::Full { .. } => {
+                Some("`cfs gc` makes room; on a disk without any, `cfs gc --emergency`")
+            }
+            StoreError::Unclean { .. } => {
+                Some("readers go on; repair what is damaged, and run the same command again")
+            }
             _ => None,
         };
         let mut error = Self::new(kind, error);

@@ -3,7 +3,7 @@
 //! - [`digest`]: names of content. [`name`]: names and paths in trees.
 //! - [`tree`]: directories as Merkle trees of packed nodes; [`walk`], [`diff`], [`edit`]: the verbs over them.
 //! - [`store`]: one immutable file per blob, and the order of writes that makes a crash harmless; [`sweep`] removes
-//!   what nobody needs.
+//!   what nobody needs, [`recheck`] looks after a failure of the disk.
 //! - [`view`]: a read-only file system over refs and snapshots; [`fuse`] shows it through the kernel, [`mounts`]
 //!   knows what is mounted; [`follow`] goes on when refs move, and [`bell`] tells that they have.
 //! - [`http`] shows refs and snapshots to web clients.
@@ -22,6 +22,7 @@ pub mod import;
 pub mod mounts;
 pub mod name;
 pub mod overlay;
+pub mod recheck;
 pub mod store;
 pub mod sweep;
 pub mod tree;

@@ -9,6 +9,7 @@
 //! run/              sockets and logs of mounts
 //! work/<name>/      workspaces: what is not committed yet
 //! ballast           room for the day on which the disk is full
+//! unclean           what the disk failed to make durable, until it was looked at
 //! ```
 //!
 //! Always true: a file under `blobs/` is whole. It gets its name by a rename, and its bytes are on stable
@@ -23,11 +24,18 @@ use crate::digest::{BlobId, SnapshotId};
 
 pub mod lease;
 pub mod publish;
+pub mod unclean;
 
 use lease::Lease;
 
 /// Content of the file `FORMAT`.
 const FORMAT: &str = "cfs-store 1\n";
+/// The share of a file system that new content leaves free …
+const FLOOR_SHARE: u64 = 32;
+/// … and how much that is at most.
+const FLOOR_BYTES: u64 = 2 << 30;
+/// The directories of a new store.
+const ROOMS: [&str; 5] = ["blobs", "commits", "partial", "tmp", "run"];
 
 /// The most that the mode of a store's directory may have: all for its owner, reading for its group. (A directory that
 /// gives its group to what is made in it goes on to do so.)
@@ -102,6 +110,28 @@ pub enum StoreError {
         /// What its bytes really are.
         found: BlobId,
     },
+    /// There is too little room for new content.
+    #[error(
+        "{path}: the disk is almost full: {free_bytes} bytes are free, and {floor_bytes} are kept for promotions and collections"
+    )]
+    Full {
+        /// The store.
+        path: PathBuf,
+        /// What is free.
+        free_bytes: u64,
+        /// What is to stay free.
+        floor_bytes: u64,
+    },
+    /// The disk failed, and what came before that is not whole.
+    #[error("{path}: the disk failed ({why}), and not all that was written before is whole")]
+    Unclean {
+        /// The store.
+        path: PathBuf,
+        /// What failed.
+        why: String,
+        /// What was found.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The keeper of the rows about blobs failed.
     #[error("cannot record new blobs")]
     Record(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -127,19 +157,48 @@ pub struct Store {
 impl Store {
     /// Makes a store in `root`, which must be absent or an empty directory; durable when it returns.
     pub fn create(root: &Path) -> Result<Self, StoreError> {
+        Self::create_with(root, |_| Ok(()))
+    }
+
+    /// Makes a store as [`Store::create`] does, with what `content` puts into it: whoever can open it finds that, too.
+    /// A creation that was interrupted is done again; `content` may find what it left.
+    pub fn create_with<E: From<StoreError>>(
+        root: &Path,
+        content: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let store = Self { root: root.to_owned() };
+        store.lay_out()?;
+        content(&store)?;
+        // What the store consists of is durable before the file that says that it is one.
+        sync_file_system(root)?;
+        let (format, new) = (root.join("FORMAT"), root.join("FORMAT.new"));
+        let mut file = File::create(&new).context("create", &new)?;
+        file.write_all(FORMAT.as_bytes()).context("write", &new)?;
+        file.sync_all().context("sync", &new)?;
+        fs::rename(&new, &format).context("rename to", &format)?;
+        sync_dir(root)?;
+        Ok(store)
+    }
+
+    /// Makes the directories of a new store.
+    fn lay_out(&self) -> Result<(), StoreError> {
+        let root = &self.root;
         if root.join("FORMAT").exists() {
-            return Err(StoreError::Exists { path: root.to_owned() });
+            return Err(StoreError::Exists { path: root.clone() });
         }
         fs::create_dir_all(root).context("create", root)?;
         close(root)?;
         // What an interrupted creation left may stand here; anything else may not.
         for entry in fs::read_dir(root).context("list", root)? {
             let name = entry.context("list", root)?.file_name();
-            if !["blobs", "commits", "partial", "tmp", "run"].iter().any(|known| name == *known) {
-                return Err(StoreError::Occupied { path: root.to_owned() });
+            let ours = ROOMS.iter().any(|room| name == *room)
+                || name == "FORMAT.new"
+                || name.to_string_lossy().starts_with("catalogue.db");
+            if !ours {
+                return Err(StoreError::Occupied { path: root.clone() });
             }
         }
-        for name in ["blobs", "commits", "partial", "tmp", "run"] {
+        for name in ROOMS {
             let path = root.join(name);
             fs::create_dir_all(&path).context("create", &path)?;
         }
@@ -147,13 +206,7 @@ impl Store {
             let path = root.join("blobs").join(format!("{byte:02x}"));
             fs::create_dir_all(&path).context("create", &path)?;
         }
-        sync_file_system(root)?;
-        let format = root.join("FORMAT");
-        let mut file = File::create(&format).context("create", &format)?;
-        file.write_all(FORMAT.as_bytes()).context("write", &format)?;
-        file.sync_all().context("sync", &format)?;
-        sync_dir(root)?;
-        Ok(Self { root: root.to_owned() })
+        Ok(())
     }
 
     /// Opens the store in `root`.
@@ -243,20 +296,41 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Writes `bytes` as `commits/<name>`, replacing a file of that name. The bytes are durable when it
-    /// returns; the name becomes so with the next sync of the file system, at the latest with the commit of
-    /// the catalogue beside it, whose own sync on a journaling file system takes earlier renames along.
+    /// Writes `bytes` as `commits/<name>`, replacing a file of that name: bytes and name are durable when it returns.
     pub fn write_commit(&self, lease: &Lease, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let (mut file, temporary) = lease.temporary()?;
         file.write_all(bytes).context("write", &temporary)?;
-        file.sync_data().context("sync", &temporary)?;
-        let path = self.root.join("commits").join(name);
-        fs::rename(&temporary, &path).context("rename to", &path)
+        self.note_failure(file.sync_data().context("sync", &temporary))?;
+        let dir = self.root.join("commits");
+        let path = dir.join(name);
+        fs::rename(&temporary, &path).context("rename to", &path)?;
+        // The catalogue's own sync takes names along only where a journal does.
+        self.note_failure(sync_dir(&dir))
     }
 
     /// Makes everything that was written to the store's file system durable.
     pub fn sync(&self) -> Result<(), StoreError> {
-        sync_file_system(&self.root)
+        self.note_failure(sync_file_system(&self.root))
+    }
+
+    /// Marks the store when something could not be made durable.
+    fn note_failure<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Io { path, source, .. }) = &result {
+            unclean::mark(&self.root, &format!("{}: {source}", path.display()));
+        }
+        result
+    }
+
+    /// Refuses new content when the disk is almost full: promotions and collections need the room.
+    pub(crate) fn check_room(&self) -> Result<(), StoreError> {
+        let stat = rustix::fs::statvfs(&self.root).context("look at the file system of", &self.root)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        let (free_bytes, floor_bytes) =
+            (bytes(stat.f_bavail), (bytes(stat.f_blocks) / FLOOR_SHARE).min(FLOOR_BYTES));
+        if free_bytes < floor_bytes {
+            return Err(StoreError::Full { path: self.root.clone(), free_bytes, floor_bytes });
+        }
+        Ok(())
     }
 }
 

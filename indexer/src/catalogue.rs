@@ -21,6 +21,7 @@ use crate::revision::Revision;
 mod approvals;
 mod checked;
 mod commit;
+mod failure;
 mod fragments;
 mod garbage;
 mod hooks;
@@ -312,6 +313,7 @@ fn bring_log_home(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn sqlite_error(verb: &'static str, path: &Path, source: rusqlite::Error) -> CatalogueError {
+    failure::note(path, &source);
     CatalogueError::Sqlite { verb, path: path.to_owned(), source }
 }
 

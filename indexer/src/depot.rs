@@ -26,15 +26,9 @@ pub struct Depot {
 impl Depot {
     /// Makes a new store with an empty catalogue in the directory `root`, absent or empty before.
     pub fn create(root: &Path) -> Result<Self, CatalogueError> {
-        if root.join("FORMAT").exists() && !root.join("catalogue.db").exists() {
-            // An earlier creation ended between the two.
-            let store = Store::open(root)?;
-            let catalogue = Catalogue::create(&root.join("catalogue.db"))?;
-            return Ok(Self { store, catalogue });
-        }
-        let store = Store::create(root)?;
-        let catalogue = Catalogue::create(&root.join("catalogue.db"))?;
-        Ok(Self { store, catalogue })
+        let catalogue = root.join("catalogue.db");
+        let store = Store::create_with(root, |_| Catalogue::create(&catalogue).map(drop))?;
+        Ok(Self { store, catalogue: Catalogue::open(&catalogue)? })
     }
 
     /// Opens the store in the directory `root`.

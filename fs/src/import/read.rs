@@ -90,7 +90,7 @@ fn read_unknown(
     report: &mut dyn FnMut(&Progress),
 ) -> Result<(), ImportError> {
     let lease = Lease::take(store)?;
-    let publisher = Publisher::new(store, record)?;
+    let publisher = Publisher::with_floor(store, record)?;
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let paths: &[HostFile] = files;
     let done = std::thread::scope(|scope| {

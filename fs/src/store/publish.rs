@@ -51,6 +51,8 @@ pub struct Publisher<'a, T> {
     opened: Instant,
     /// Blobs whose names may not be durable yet.
     renamed: Vec<Ready<T>>,
+    /// Whether some room is to stay free.
+    with_floor: bool,
 }
 
 impl<T> std::fmt::Debug for Publisher<'_, T> {
@@ -72,11 +74,21 @@ impl<'a, T> Publisher<'a, T> {
             open_bytes: 0,
             opened: Instant::now(),
             renamed: Vec::new(),
+            with_floor: false,
         })
+    }
+
+    /// A publisher of new content, which is refused when the disk is almost full. What a promotion adds is not.
+    pub fn with_floor(store: &Store, record: Box<Record<'a, T>>) -> Result<Self, StoreError> {
+        store.check_room()?;
+        Ok(Self { with_floor: true, ..Self::new(store, record)? })
     }
 
     /// Takes a blob; publishes the batch when it is full or old.
     pub fn add(&mut self, ready: Ready<T>) -> Result<(), StoreError> {
+        if self.with_floor {
+            self.store.check_room()?;
+        }
         if self.open.is_empty() {
             self.opened = Instant::now();
         }
@@ -99,7 +111,8 @@ impl<'a, T> Publisher<'a, T> {
             return Ok(());
         }
         let root = self.store.root().to_owned();
-        rustix::fs::syncfs(&self.file_system).context("sync the file system of", &root)?;
+        let synced = rustix::fs::syncfs(&self.file_system).context("sync the file system of", &root);
+        self.store.note_failure(synced)?;
         let durable = std::mem::take(&mut self.renamed);
         if !durable.is_empty() {
             (self.record)(durable).map_err(StoreError::Record)?;

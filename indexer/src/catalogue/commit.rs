@@ -141,6 +141,7 @@ impl Catalogue {
         mut draft: impl FnMut(&[Option<Current>]) -> Result<Vec<Option<Draft>>, E>,
         seal: &mut Seal<'_, E>,
     ) -> Result<Vec<Option<RefUpdate>>, E> {
+        self.look_after_failure(store)?;
         // What a draft finds stays until it is committed.
         let lease = Lease::take(store).map_err(CatalogueError::from)?;
         for _ in 0..ATTEMPTS_MAX {

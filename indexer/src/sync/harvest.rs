@@ -283,7 +283,7 @@ fn finish(
 ) -> Result<Vec<Result<Gathered, SyncError>>, SyncError> {
     let lease = Lease::take(&depot.store)?;
     // They become live with the commit that names them.
-    let mut publisher = Publisher::new(&depot.store, Box::new(|_: Vec<Ready<()>>| Ok(())))?;
+    let mut publisher = Publisher::with_floor(&depot.store, Box::new(|_: Vec<Ready<()>>| Ok(())))?;
     let mut repositories = Vec::with_capacity(found.len());
     for found in found {
         repositories.push(match found {
