@@ -200,16 +200,15 @@ pub fn look(store: &Path, told: &Told) -> Result<u64, String> {
     }
     for one in &told.refs {
         let entry = catalogue.log_generation(&one.name, one.generation).map_err(|error| text(&error))?;
-        if entry.is_none_or(|entry| entry.new != one.target) {
+        if entry.is_none_or(|entry| entry.new.as_ref() != Some(&one.target)) {
             return Err(format!("{}: generation {} is lost", one.name, one.generation));
         }
     }
     for found in catalogue.refs().map_err(|error| text(&error))? {
         let newest = catalogue.log(&found.name).map_err(|error| text(&error))?;
-        if newest
-            .first()
-            .is_none_or(|entry| entry.new != found.target || entry.generation != found.generation)
-        {
+        if newest.first().is_none_or(|entry| {
+            entry.new.as_ref() != Some(&found.target) || entry.generation != found.generation
+        }) {
             return Err(format!("{}: is not where its last move went", found.name));
         }
         if matches!(found.target, Target::Snapshot(_)) {
@@ -302,12 +301,12 @@ impl<'a> Replay<'a> {
         let events = &self.recording.events;
         cut(&mut self.image, &events[self.applied..moment.flushed], Loss::Nothing, &mut self.dice);
         let seen = |event: &Event| if let Event::Seen(number) = event { Some(*number) } else { None };
-        self.told = events[self.applied..moment.flushed].iter().filter_map(seen).last().or(self.told);
+        self.told = events[self.applied..moment.flushed].iter().filter_map(seen).next_back().or(self.told);
         self.applied = moment.flushed;
         let mut image = self.image.clone();
         let open = &events[moment.flushed..moment.end];
         cut(&mut image, open, moment.loss, &mut self.dice);
-        let told = open.iter().filter_map(seen).last().or(self.told);
+        let told = open.iter().filter_map(seen).next_back().or(self.told);
         let found = Found::mount(&image, &self.room, self.recording.repair)?;
         let store = found.path("store");
         let Some(told) = told else {

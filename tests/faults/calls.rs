@@ -8,7 +8,7 @@ use crate::harness::repo::Repo;
 use crate::harness::{Ran, Sandbox, installed, ran};
 
 /// Calls, and how they fail.
-const CALLS: [(&str, &str); 9] = [
+const CALLS: [(&str, &str); 8] = [
     ("write,pwrite64", "ENOSPC"),
     ("write,pwrite64", "EIO"),
     ("fsync,fdatasync,syncfs", "EIO"),
@@ -17,7 +17,6 @@ const CALLS: [(&str, &str); 9] = [
     ("mkdir,mkdirat", "ENOSPC"),
     ("openat", "EMFILE"),
     ("read,pread64", "EIO"),
-    ("close", "EIO"),
 ];
 /// Which of them: the first ones, then fewer.
 const WHICH: [u32; 14] = [1, 2, 3, 4, 5, 7, 9, 12, 16, 21, 28, 37, 49, 65];
@@ -60,7 +59,9 @@ fn fail_in(sandbox: &Sandbox, args: &[&str], moves: bool, mut prepare: impl FnMu
                 let log = injected.iter().any(|line| line.contains("catalogue.db"));
                 assert!(after == before || told || log, "it failed and something was published: {}", what());
             }
-            let synced = injected.iter().any(|line| line.contains("sync") && !line.contains("cache.db"));
+            // What has no name yet is simply given up, and the cache is only a cache.
+            let harmless = |line: &String| line.contains("cache.db") || line.contains("/store/tmp/");
+            let synced = injected.iter().any(|line| line.contains("sync") && !harmless(line));
             let marks = synced && done.code != 0;
             assert!(!marks || sandbox.store().join("unclean").exists(), "{}", what());
             marked += u32::from(marks);
@@ -74,7 +75,7 @@ fn fail_in(sandbox: &Sandbox, args: &[&str], moves: bool, mut prepare: impl FnMu
             }
         }
     }
-    println!("{args:?}: {failed} of {round} runs failed, {marked} left the mark");
+    eprintln!("{args:?}: {failed} of {round} runs failed, {marked} left the mark");
     assert!(failed > 30, "{failed} failed");
     look(&sandbox.store(), &tell(&sandbox.store())).unwrap();
 }
