@@ -25,7 +25,7 @@ use crate::harness::{Sandbox, installed, ran};
 /// Moments between two flushes at which some of what came between is lost.
 const MIDDLES: u32 = 2;
 /// How many moments are looked at, unless the environment says more.
-const CUTS: u64 = 900;
+const CUTS: u64 = 1000;
 const CUTS_VARIABLE: &str = "CFS_TEST_POWER_CUTS";
 const DISK_BYTES: u64 = 48 << 20;
 /// What the write-ahead log is grown to: less than what is brought home.
@@ -167,7 +167,8 @@ fn record(work: &Work<'_>) -> Option<Recording> {
 }
 
 /// The moments of a recording: between each two flushes one at which all that came between is lost, one at which
-/// nothing of it is, and some in the middle of it.
+/// nothing of it is, and some in the middle of it. Those only with a journal: without one, a file system does not promise
+/// to survive a directory of which half is written.
 fn moments(recording: &Recording, dice: &mut Dice) -> Vec<Moment> {
     let mut found = Vec::new();
     let mut flushed = 0;
@@ -179,7 +180,8 @@ fn moments(recording: &Recording, dice: &mut Dice) -> Vec<Moment> {
         let between = (number - flushed) as u64;
         if between > 1 {
             found.push(Moment { flushed, end: number, loss: Loss::Nothing });
-            for _ in 0..MIDDLES {
+            let middles = if recording.repair { 0 } else { MIDDLES };
+            for _ in 0..middles {
                 let end = flushed + 1 + usize::try_from(dice.below(between)).unwrap();
                 found.push(Moment { flushed, end, loss: Loss::Some });
             }
@@ -370,7 +372,7 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
     let wanted: u64 = said.unwrap_or(CUTS).max(CUTS);
     let started = Instant::now();
     let mut cuts = 0;
-    for (mkfs, rounds, limit) in [(&[][..], 12 * wanted.div_ceil(2000), wanted), (&NO_JOURNAL, 6, wanted / 3)]
+    for (mkfs, rounds, limit) in [(&[][..], 12 * wanted.div_ceil(2000), wanted), (&NO_JOURNAL, 6, wanted / 5)]
     {
         let work = Work { mkfs, spoiled: &[], rounds: rounds.try_into().unwrap() };
         let Some(recording) = record(&work) else { return };
@@ -381,7 +383,7 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
             started.elapsed()
         );
         assert!(wrong.is_empty(), "{mkfs:?}: {wrong:#?}");
-        assert!(files > 10_000, "{files} files read");
+        assert!(files > 5000, "{files} files read");
         cuts += looked;
     }
     assert!(cuts >= 1000, "{cuts} power cuts");
