@@ -115,7 +115,10 @@ pub fn health(dir: &Path) -> Result<Health, MountsError> {
 /// Whether an error says that a mount's daemon has died.
 pub fn is_dead(error: &io::Error) -> bool {
     let number = error.raw_os_error();
-    [Errno::NOTCONN, Errno::CONNABORTED].iter().any(|errno| number == Some(errno.raw_os_error()))
+    // The last is what a question gets that was on its way through a ring when its process died.
+    [Errno::NOTCONN, Errno::CONNABORTED, Errno::CANCELED]
+        .iter()
+        .any(|errno| number == Some(errno.raw_os_error()))
 }
 
 /// The absolute path of `dir` without symlinks, for a directory that may be a dead mount point.
