@@ -15,7 +15,7 @@ use crate::mirrors::http;
 use crate::mount::can_mount;
 
 /// Rounds, unless the environment says otherwise.
-const ROUNDS: u32 = 25;
+const ROUNDS: u32 = 200;
 const ROUNDS_VARIABLE: &str = "CFS_TEST_KILL_ROUNDS";
 
 const CONFIG: &str = r#"
