@@ -84,7 +84,7 @@ type Hear<'a> = dyn FnMut(bool, &str) -> Result<(), CommandError> + 'a;
 /// Says the words to the keeper and hears what comes of them; returns the exit status.
 fn talk(socket: &Path, words: &[String], hear: &mut Hear<'_>) -> Result<u8, CommandError> {
     let failed = |error| {
-        CommandError::io("reach the keeper at", socket, error).hint(
+        CommandError::io("reach the keeper there", socket, error).hint(
             "the store belongs to another user; is his `cfs keeper` running, and may you use its socket?",
         )
     };

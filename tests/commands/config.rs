@@ -5,11 +5,13 @@ use crate::harness::Sandbox;
 #[test]
 fn a_good_configuration_is_shown_with_what_it_leaves_out() {
     let sandbox = Sandbox::with_store();
-    sandbox.write("cfs.toml", "[view.production]\nowner = 10004\n");
+    let approvals = "approvals = 1\napprovers = { groups = [\"qa\"] }\n";
+    sandbox.write("cfs.toml", format!("[view.production]\nowner = 10004\n{approvals}"));
     let args = |verb: &'static str| ["--config", "cfs.toml", "config", verb];
     assert!(sandbox.ok(args("check")).contains("good: 1 views"));
     let shown = sandbox.ok(args("show"));
     assert!(shown.contains("owner = 10004") && shown.contains("max-deletes = 40000"), "{shown}");
+    assert!(shown.contains("approvals = 1") && shown.contains("\"qa\""), "{shown}");
     let value = &sandbox.json(args("show"))[0];
     assert_eq!(value["view"]["production"]["gates"][0], "incomplete");
 }

@@ -1,7 +1,7 @@
 //! `cfs config`
 
 use cfs_fs::name::TreePath;
-use cfs_indexer::config::{Config, Hook, Step, View};
+use cfs_indexer::config::{Config, Hook, Step, View, WhoMay};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -96,8 +96,14 @@ fn view_value(view: &View) -> Value {
         "lists": lists.collect::<Vec<_>>(), "closure": closure.collect::<Vec<_>>(),
         "owner": view.owner, "group": view.group, "gates": gates, "keys": view.keys,
         "max-deletes": view.max_deletes(), "max-deletes-percent": view.max_deletes_percent(),
-        "who-may": view.who_may.as_ref().map(|who| json!({ "users": who.users, "groups": who.groups })),
+        "who-may": view.who_may.as_ref().map(who_value),
+        "approvals": view.approvals, "approvers": view.approvers.as_ref().map(who_value),
+        "signers": view.signers, "signed-moves": view.signed_moves,
     })
+}
+
+fn who_value(who: &WhoMay) -> Value {
+    json!({ "users": who.users, "groups": who.groups })
 }
 
 fn step_value(step: &Step) -> Value {
