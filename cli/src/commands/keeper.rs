@@ -86,7 +86,8 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
             guests.fetch_sub(1, Ordering::SeqCst);
         });
     }
-    // What is being done is done to its end.
+    // There is nothing to come to any more; what is being done is done to its end.
+    let _ = fs::remove_file(&socket);
     while guests.load(Ordering::SeqCst) > 0 {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -127,9 +128,8 @@ fn watch(mut signals: Signals, ended: Arc<AtomicUsize>, socket: PathBuf) {
     std::thread::spawn(move || {
         for _ in signals.forever() {
             ended.store(1, Ordering::SeqCst);
-            // Wakes whoever waits for a guest; then there is nothing to come to.
+            // Wakes whoever waits for a guest.
             let _ = UnixStream::connect(&socket);
-            let _ = fs::remove_file(&socket);
         }
     });
 }
