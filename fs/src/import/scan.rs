@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, FileType, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -108,7 +109,10 @@ pub(super) fn scan(dir: &Path, threads: usize) -> Result<Scan, ImportError> {
     queue.push(dir.to_owned());
     let listed = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(|| queue.work())).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_default()).collect::<Vec<_>>()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect::<Vec<_>>()
     });
     if let Some(error) = queue.take_error() {
         return Err(error);
@@ -215,16 +219,26 @@ impl Queue {
     fn work(&self) -> Vec<(usize, Listed)> {
         let mut all = Vec::new();
         while let Some((number, path)) = self.next() {
+            // Whatever ends this, the others are told.
+            let _busy = Busy(self);
             let mut listed = Listed::default();
             let result = listed.read(&path, self);
             let mut state = self.lock();
-            state.busy -= 1;
             state.error = state.error.take().or(result.err());
-            self.changed.notify_all();
             drop(state);
             all.push((number, listed));
         }
         all
+    }
+}
+
+/// One that lists a directory.
+struct Busy<'a>(&'a Queue);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.lock().busy -= 1;
+        self.0.changed.notify_all();
     }
 }
 
