@@ -17,6 +17,7 @@ use crate::tree::{Entry, Item, Kind, NodeMap, Stage};
 pub(crate) mod read;
 pub(crate) mod scan;
 
+pub use scan::symlink_target;
 use scan::{HostDir, HostItem};
 
 /// What tells that a host file is unchanged.

@@ -96,6 +96,14 @@ pub enum PromoteError {
         /// Where it was to go.
         target: RefPath,
     },
+    /// No symlink can say that.
+    #[error("{at}: no symlink can say {target:?}")]
+    Link {
+        /// Where it was to stand.
+        at: RefPath,
+        /// What it was to say.
+        target: String,
+    },
     /// Trees that are to be one say different things.
     #[error("{target}: {} of the trees say different things of {}", paths.len(), paths.join(", "))]
     Conflict {

@@ -32,6 +32,24 @@ fn devices_pipes_and_rights_of_others_do_not_come_in() {
     assert!(!sandbox.ok(["refs"]).contains('y'));
 }
 
+/// What import refuses, no other way brings in either.
+#[test]
+fn links_say_nothing_that_a_tree_cannot_hold() {
+    for (text, shown) in [("", "\"\""), ("a\\nb", "\"a\\nb\""), ("a\\u0000b", "no symlink can say")] {
+        let config = format!("[promotion.p]\nlinks = {{ \"production:x\" = \"{text}\" }}\n");
+        let sandbox = Sandbox::with_config(&config);
+        let ran = sandbox.run(["promote", "p"]);
+        assert!(ran.code == 1 && ran.stderr.contains(shown), "{config}: {ran:?}");
+        assert!(ran.stderr.contains("production:x: no symlink can say"), "{ran:?}");
+        assert_eq!(sandbox.ok(["refs"]), "");
+    }
+    let sandbox = Sandbox::with_store();
+    sandbox.write("tree/a", "x");
+    sandbox.ok(["import", "tree", "x"]);
+    let error = sandbox.fails(1, ["promote", "x", "y", "--link", "y:l=a\nb"]);
+    assert!(error.contains("no symlink can say"), "{error}");
+}
+
 #[test]
 fn names_are_values_and_never_sql() {
     let sandbox = Sandbox::with_store();

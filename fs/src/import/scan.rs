@@ -82,11 +82,11 @@ pub(crate) fn is_executable(meta: &Metadata) -> bool {
     meta.mode() & 0o100 != 0
 }
 
-/// The target of a symlink as a tree keeps it; `None` when it is too long, not UTF-8 or has control characters.
-pub(crate) fn symlink_target(target: &Path) -> Option<Box<str>> {
+/// The target of a symlink as a tree keeps it; `None` when it is empty, too long, not UTF-8 or has control characters.
+pub fn symlink_target(target: &Path) -> Option<Box<str>> {
     let bytes = target.as_os_str().as_bytes();
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control));
-    text.filter(|_| bytes.len() <= TARGET_MAX_BYTES).map(Into::into)
+    text.filter(|_| (1..=TARGET_MAX_BYTES).contains(&bytes.len())).map(Into::into)
 }
 
 /// What is refused, as a reason.

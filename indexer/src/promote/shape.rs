@@ -4,9 +4,11 @@
 //! laid over each other never disagree silently.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use cfs_fs::digest::SnapshotId;
 use cfs_fs::edit::{direct_change, graft};
+use cfs_fs::import::symlink_target;
 use cfs_fs::name::Name;
 use cfs_fs::tree::{Dir, Entry, Item, Kind, NodeError, Stage, read_dir, resolve};
 
@@ -73,7 +75,10 @@ pub(super) fn link(
     let Some(number) = flip.changes.iter().position(|change| change.name == at.name) else { return Ok(()) };
     let mut stage = flip.take_stage(depot);
     let top = &flip.changes[number].new;
-    let kind = Kind::Symlink { target: target.into() };
+    let Some(target) = symlink_target(Path::new(target)) else {
+        return Err(PromoteError::Link { at: at.clone(), target: target.to_owned() });
+    };
+    let kind = Kind::Symlink { target };
     let old = resolve(&stage, top, &at.path)?;
     let new = match old {
         // It says that already.
