@@ -116,6 +116,26 @@ fn closure_since_a_revision_finds_what_is_new() {
 }
 
 #[test]
+fn the_gate_takes_lookasides_from_elsewhere() {
+    let config = "[view.production]\ngates = [\"closure\"]\n[[view.production.closure]]\n\
+                  repositories = [\"app\"]\nlookaside = [\"elsewhere:base\"]\n";
+    let sandbox = Sandbox::with_config(config);
+    made::write(&sandbox.path("host/app"), &[Made::new("app").requires("lib")]);
+    sandbox.ok(["import", "host", "compose"]);
+    let base = |package: Made| {
+        made::write(&sandbox.path("other/base"), &[package]);
+        sandbox.ok(["import", "other", "elsewhere"]);
+        sandbox.run(["promote", "compose", "production", "--dry-run"])
+    };
+    let broken = base(Made::new("other"));
+    assert!(broken.code == 1 && broken.stderr.contains("requires lib, which cannot be had"), "{broken:?}");
+    // That the view's own repositories are the same does not hide what has changed elsewhere.
+    assert_eq!(base(Made::new("lib")).code, 0);
+    assert_eq!(base(Made::new("other")).code, 1);
+    sandbox.ok(["config", "show"]);
+}
+
+#[test]
 fn the_gate_refuses_what_would_break_a_view() {
     for only_new in [false, true] {
         let config = format!(

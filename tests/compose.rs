@@ -8,7 +8,9 @@ use crate::harness::repo::{Repo, content};
 use crate::harness::upstream::{Fault, Upstream};
 use crate::harness::{Ran, Sandbox};
 
+mod closed;
 mod groups;
+mod large;
 mod metadata;
 mod prune;
 mod runs;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cfs_fs::bell;
 use cfs_indexer::catalogue::Signer;
+use cfs_indexer::compose::RecipeError;
 use cfs_indexer::config::{Config, WhoMay};
 use cfs_indexer::depot::Depot;
 use cfs_indexer::hooks;
@@ -130,6 +131,12 @@ impl Context<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The error for what the configuration does not know.
+    pub fn unknown(&self, error: &RecipeError) -> CommandError {
+        let (path, _) = &self.settings.configuration;
+        CommandError::usage(format!("{}: {error}", path.display()))
     }
 
     /// Nanoseconds since 1970.

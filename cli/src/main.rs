@@ -7,6 +7,7 @@ use clap::Parser;
 mod args;
 mod commands;
 mod context;
+mod downloads;
 mod interrupt;
 mod keeper;
 mod output;

@@ -5,6 +5,8 @@
 //! there; a sync that failed or was killed stays marked as unfinished, so that no gate lets it pass; a compose
 //! that is finished never changes.
 
+mod closed;
+mod contents;
 mod documents;
 mod finalize;
 mod images;
@@ -13,7 +15,9 @@ mod recipe;
 mod rpms;
 mod series;
 mod sync;
+mod volume;
 
+pub use closed::{Closed, closed};
 pub use finalize::{Finished, finalize};
 pub use prune::{Judged, Verdict, judge, prune};
 pub use recipe::{Recipe, RecipeError, Selection, Tree, TreeKind};
@@ -25,6 +29,7 @@ use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
 
 use crate::catalogue::CatalogueError;
+use crate::createrepo::CreaterepoError;
 use crate::depot::Depot;
 use crate::refname::RefName;
 use crate::sync::SyncError;
@@ -76,6 +81,9 @@ pub enum ComposeError {
         /// Why not.
         reason: String,
     },
+    /// What packages say cannot be read.
+    #[error(transparent)]
+    Packages(#[from] CreaterepoError),
     /// Gathering failed as a whole.
     #[error(transparent)]
     Sync(#[from] SyncError),

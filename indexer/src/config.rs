@@ -29,6 +29,7 @@ use crate::refname::RefName;
 
 mod closure;
 mod collection;
+pub mod empanadas;
 mod fetch;
 mod gate;
 mod hook;
@@ -41,7 +42,7 @@ mod suggestion;
 mod text;
 mod view;
 
-pub use closure::Closure;
+pub use closure::{Closure, Lookaside};
 pub use collection::{Age, AgeError, Collection};
 pub use fetch::Fetch;
 pub use gate::Gate;

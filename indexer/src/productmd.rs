@@ -12,6 +12,7 @@ pub mod extra_files;
 pub mod images;
 mod json;
 pub mod label;
+pub mod modulemd;
 pub mod modules;
 pub mod rpms;
 pub mod status;

@@ -61,3 +61,72 @@ fn a_configuration_may_stand_in_several_files() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }
+
+#[test]
+fn a_release_is_shown_with_where_everything_comes_from_and_goes() {
+    let sandbox = Sandbox::with_config(
+        "[release.9]\nname = \"Rocky Linux\"\nshort = \"Rocky\"\nversion = \"9.7\"\nrc = 1\n\
+         arches = [\"x86_64\"]\nrenames = { all = \"devel\" }\n\
+         [release.9.upstream]\nurl = \"https://example.org/$repo/$basearch\"\nrepositories = [\"all\"]\n\
+         [sig.core.9.upstream]\nurl = \"https://example.org/sig/$repo/$basearch\"\nrepositories = [\"common\"]\n\
+         [retention]\nupdates = \"10d\"\n",
+    );
+    let shown = sandbox.ok(["config", "show"]);
+    for line in [
+        "release 9",
+        "  latest = \"compose/9/latest-Rocky-9\"",
+        "  label = \"RC-1.0\"",
+        "  compose/devel/x86_64/os from https://example.org/all/x86_64",
+        "  compose/devel/x86_64/debug/tree from https://example.org/all/x86_64-debug",
+        "  compose/devel/source/tree from https://example.org/all/src",
+        "sig core 9",
+        "  compose/9/core/x86_64/common from https://example.org/sig/common/x86_64",
+        "  keep = \"90d\"",
+        "  updates = \"10d\"",
+    ] {
+        assert!(shown.lines().any(|found| found == line), "{line} is not in {shown}");
+    }
+    let value = &sandbox.json(["config", "show"])[0];
+    assert_eq!(value["release"]["9"]["trees"][0]["kickstart"], "compose/devel/x86_64/kickstart");
+    assert!(sandbox.ok(["config", "check"]).contains("1 releases, 1 groups"));
+}
+
+#[test]
+fn what_empanadas_has_becomes_a_configuration() {
+    let sandbox = Sandbox::with_store();
+    sandbox.write(
+        "el9.yaml",
+        "---\n'9':\n  fullname: 'Rocky Linux 9.5'\n  revision: '9.5'\n  rclvl: 'RC1'\n  allowed_arches: [x86_64]\n  \
+         project_id: 'abc'\n  all_repos:\n    - 'BaseOS'\n  livemap:\n    branch: 'r9'\n",
+    );
+    sandbox.write(
+        "core.yaml",
+        "core:\n  '9':\n    project_id: 'def'\n    repo:\n      common:\n        allowed_arches: [x86_64]\n",
+    );
+    for name in ["el9", "core"] {
+        let ran =
+            sandbox.run(["config", "import", &format!("{name}.yaml"), "--base-url", "https://example.org"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        sandbox.write(&format!("parts/{name}.toml"), ran.stdout);
+        assert_eq!(
+            ran.stderr.contains("el9.yaml:10: 9.livemap: is left out"),
+            name == "el9",
+            "{}",
+            ran.stderr
+        );
+    }
+    sandbox.write("config.toml", "include = \"parts\"\n");
+    assert!(sandbox.ok(["config", "check"]).contains("1 releases, 1 groups"));
+    let shown = sandbox.ok(["config", "show"]);
+    assert!(
+        shown.contains("compose/BaseOS/x86_64/os from https://example.org/abc/repo/BaseOS/x86_64"),
+        "{shown}"
+    );
+    let value = &sandbox.json(["config", "import", "core.yaml"])[0];
+    assert!(value["toml"].as_str().unwrap().contains("[sig.core.9]"), "{value}");
+
+    sandbox.write("bad.yaml", "'9':\n  revision: '9.5'\n  revision: '9.6'\n");
+    let error = sandbox.fails(2, ["config", "import", "bad.yaml"]);
+    assert!(error.contains("bad.yaml:3: "), "{error}");
+    sandbox.fails(3, ["config", "import", "nowhere.yaml"]);
+}

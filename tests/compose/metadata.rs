@@ -77,6 +77,46 @@ for tree in sys.argv[2:]:
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 }
 
+#[test]
+fn what_a_tree_says_of_its_images_outlives_a_refresh() {
+    let scene = Scene::new();
+    scene.compose(&["sync", "9", "--full-run"]);
+    let os = format!("{}:compose/BaseOS/x86_64/os", scene.latest().unwrap());
+    scene.sandbox.ok(["checkout", &os, "tree"]);
+    scene.sandbox.write("tree/images/install.img", "image");
+    let plain = fs::read_to_string(scene.sandbox.path("tree/.treeinfo")).unwrap();
+    let images = "[images-x86_64]\nkernel = images/gone\n\n[stage2]\nmainimage = images/install.img\n\n\
+                  [checksums]\nimages/install.img = sha256:00\nrepodata/repomd.xml = sha256:11\n\n";
+    scene.sandbox.write("tree/.treeinfo", format!("{plain}{images}").replace("9.7", "9.6"));
+    scene.sandbox.ok(["import", "tree", &os]);
+    scene.compose(&["sync", "9", "--refresh-treeinfo"]);
+    let text = scene.sandbox.ok(["cat", &format!("{os}/.treeinfo")]);
+    assert!(text.contains("version = 9.7") && text.contains("mainimage = images/install.img"), "{text}");
+    assert!(text.contains("images/install.img = sha256:00"), "{text}");
+    assert!(!text.contains("gone") && !text.contains("sha256:11"), "{text}");
+    assert!(scene.sandbox.listing(&os).contains("install.img"), "images stay");
+}
+
+/// Makes a disc of deep directories and long names; returns what xorriso finds in it.
+fn disc(sandbox: &Sandbox) -> String {
+    let (long, deep) = ("x".repeat(200), (0..12).map(|n| format!("d{n}")).collect::<Vec<_>>().join("/"));
+    for name in ["EFI/BOOT/grub.cfg", "Packages/b/bash-5.1-1.el9.x86_64.rpm", &long, &deep] {
+        sandbox.write(&format!("disc/{name}/a file"), "content");
+    }
+    for number in 0..100 {
+        sandbox.write(&format!("disc/many/of-a-name-that-is-long-{number}"), "");
+    }
+    let iso = sandbox.path("work/isos/x86_64/Rocky-9.7-x86_64-minimal.iso");
+    let mut command = Command::new("xorriso");
+    command.args(["-as", "mkisofs", "-quiet", "-R", "-J", "-joliet-long", "-V", "Rocky-9-7", "-o"]).arg(&iso);
+    assert_eq!(ran(command.arg(sandbox.path("disc"))).code, 0);
+    let script =
+        "xorriso -dev \"$0\" --find 2>/dev/null | tail -n+2 | tr -d \"'\" | cut -c2- | LC_ALL=C sort";
+    let found = ran(Command::new("sh").args(["-c", script]).arg(&iso));
+    assert!(found.stdout.lines().count() > 120, "{found:?}");
+    found.stdout
+}
+
 /// A release of real packages.
 fn real_release(data: &std::path::Path) -> Scene {
     let scene = Scene::new();
@@ -114,13 +154,24 @@ fn real_release(data: &std::path::Path) -> Scene {
 fn a_finished_compose_has_manifests_that_productmd_reads_and_never_changes() {
     let Some(data) = crate::harness::real_data() else { return };
     let scene = real_release(&data);
+    let has_xorriso = crate::harness::installed("xorriso");
     let name = scene.compose(&["sync", "9", "--full-run"])["compose"].as_str().unwrap().to_owned();
     scene.sandbox.write("work/isos/x86_64/Rocky-9.7-x86_64-dvd.iso", vec![7; 100_000]);
+    let disc = has_xorriso.then(|| disc(&scene.sandbox));
     scene.sandbox.write("work/isos/x86_64/Rocky-9.7-x86_64-boot.iso", "boot");
     let said =
         "# Rocky-9.7-x86_64-boot.iso: 4 bytes\nSHA256 (Rocky-9.7-x86_64-boot.iso) = as the builder says\n";
     scene.sandbox.write("work/isos/x86_64/Rocky-9.7-x86_64-boot.iso.CHECKSUM", said);
     scene.sandbox.ok(["import", "work", &format!("{name}:work")]);
+    let os = format!("{name}:compose/BaseOS/x86_64/os");
+    scene.sandbox.ok(["checkout", &os, "tree"]);
+    scene.sandbox.write("tree/EULA", "agreed");
+    scene.sandbox.ok(["import", "tree", &os]);
+    let modules = "---\ndocument: modulemd\nversion: 2\ndata:\n  name: empty\n  stream: one\n  version: 7\n  context: c0\n  \
+                   artifacts:\n    rpms: [empty-0:0-0.x86_64, gone-0:1-1.x86_64]\n...\n";
+    let modules = scene.sandbox.write("modules.yaml", modules);
+    scene.sandbox.ok(["repodata", "build", &os]);
+    scene.sandbox.ok(["repodata", "inject", &os, "--type", "modules", modules.to_str().unwrap()]);
     let finalize = |more: &[&'static str]| {
         let args = ["--json", "compose", "finalize", "9"].iter().chain(more);
         let ran = scene.sandbox.run(args.copied());
@@ -129,13 +180,18 @@ fn a_finished_compose_has_manifests_that_productmd_reads_and_never_changes() {
     };
     let before = scene.sandbox.snapshot(&name);
     let planned = finalize(&["-n"]);
-    assert_eq!((&planned["packages"], &planned["images"]), (&3.into(), &2.into()), "{planned}");
+    let images = 2 + u64::from(has_xorriso);
+    assert_eq!((&planned["packages"], &planned["images"]), (&3.into(), &images.into()), "{planned}");
     assert_eq!(scene.sandbox.snapshot(&name), before);
     let done = finalize(&[]);
     assert_eq!((&done["packages"], &done["moved"][0]), (&3.into(), &"compose/isos".into()), "{done}");
     assert_eq!(scene.file("STATUS"), "FINISHED\n");
     let listing = scene.sandbox.listing(&name);
     assert!(!listing.contains("work"), "{listing}");
+    assert!(!listing.contains("dvd.iso.manifest"), "what is no image has no manifest: {listing}");
+    if let Some(paths) = disc {
+        assert_eq!(scene.file("compose/isos/x86_64/Rocky-9.7-x86_64-minimal.iso.manifest"), paths);
+    }
     let checksums = scene.file("compose/isos/x86_64/CHECKSUM");
     assert!(checksums.starts_with(said.trim_end()), "{checksums}");
     assert!(checksums.contains("# Rocky-9.7-x86_64-dvd.iso: 100000 bytes\nSHA256 (Rocky-9.7"), "{checksums}");
@@ -149,24 +205,36 @@ fn a_finished_compose_has_manifests_that_productmd_reads_and_never_changes() {
         assert!(error.contains("never changes"), "{args:?}: {error}");
     }
 
+    manifests_are_productmds(&scene, &name, has_xorriso);
+}
+
+/// What the manifests of the finished compose `name` say.
+fn manifests_are_productmds(scene: &Scene, name: &str, has_disc: bool) {
+    let extra: Value = serde_json::from_str(&scene.file("compose/metadata/extra_files.json")).unwrap();
+    let file = &extra["payload"]["extra_files"]["BaseOS"]["x86_64"][0];
+    assert_eq!((&file["file"], &file["size"]), (&"BaseOS/x86_64/os/EULA".into(), &6.into()), "{extra}");
+
     let out = scene.sandbox.path("out");
-    scene.sandbox.ok(["checkout", &name, out.to_str().unwrap()]);
+    scene.sandbox.ok(["checkout", name, out.to_str().unwrap()]);
     let program = r#"
 import sys, productmd.compose
 compose = productmd.compose.Compose(sys.argv[1])
-for name in ["info", "rpms", "images"]:
+for name in ["info", "rpms", "images", "modules"]:
     document = getattr(compose, name)
     file = {"info": "composeinfo"}.get(name, name)
     assert document.dumps() == open(sys.argv[1] + "/compose/metadata/" + file + ".json").read(), name
 for source, rpms in sorted(compose.rpms["BaseOS"]["x86_64"].items()):
     for rpm, facts in sorted(rpms.items()):
         print(source, rpm, facts["category"], facts["path"], facts["sigkey"])
+module = compose.modules["BaseOS"]["x86_64"]["empty:one:7:c0"]
+print(module["rpms"], list(module["modulemd_path"]), module["metadata"]["koji_tag"])
 for image in sorted(compose.images["BaseOS"]["x86_64"], key=lambda image: image.path):
     print(image.path, image.type, image.format, image.size, image.subvariant)
 "#;
     let Some(text) = productmd(program, &[out.to_str().unwrap()]) else { return };
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines.len(), 6 + usize::from(has_disc), "{text}");
+    assert!(lines.contains(&"['empty-0:0-0.x86_64'] ['binary'] module-empty-one-7-c0"), "{text}");
     assert!(
         lines[0].starts_with("empty-0:0-0.src empty-0:0-0.src source BaseOS/source/tree/Packages/"),
         "{text}"

@@ -65,6 +65,15 @@ pub struct Upstream {
 impl Upstream {
     /// Serves `root` on a free port until the process ends.
     pub fn serve(root: &Path) -> Self {
+        Self::start(root, false)
+    }
+
+    /// As [`Upstream::serve`]; connections stay open as long as nothing goes wrong.
+    pub fn serve_many(root: &Path) -> Self {
+        Self::start(root, true)
+    }
+
+    fn start(root: &Path, keeps: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::<Mutex<State>>::default();
@@ -73,7 +82,7 @@ impl Upstream {
             for stream in listener.incoming().flatten() {
                 let (root, shared) = (root.clone(), Arc::clone(&shared));
                 // A client that goes away is its own affair.
-                thread::spawn(move || answer(&stream, &root, &shared));
+                thread::spawn(move || while answer(&stream, &root, &shared, keeps).is_some() {});
             }
         });
         Self { address, state }
@@ -104,6 +113,11 @@ impl Upstream {
         self.state().requests.clone()
     }
 
+    /// How many requests came so far.
+    pub fn request_count(&self) -> usize {
+        self.state().requests.len()
+    }
+
     /// The paths of requests so far, sorted.
     pub fn paths(&self) -> Vec<String> {
         let mut paths: Vec<String> = self.requests().into_iter().map(|request| request.path).collect();
@@ -116,7 +130,8 @@ impl Upstream {
     }
 }
 
-fn answer(stream: &TcpStream, root: &Path, state: &Mutex<State>) -> Option<()> {
+/// Answers one request; `None` when the connection ends with it.
+fn answer(stream: &TcpStream, root: &Path, state: &Mutex<State>, keeps: bool) -> Option<()> {
     let request = read_request(stream)?;
     let fault = {
         let mut state = state.lock().unwrap();
@@ -151,7 +166,9 @@ fn answer(stream: &TcpStream, root: &Path, state: &Mutex<State>) -> Option<()> {
         None => ("200 OK", 0),
     };
     let from = if ranged.is_some() && matches!(fault, Some(Fault::WrongRange)) { from + 1 } else { from };
-    let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
+    let stays = keeps && fault.is_none();
+    let connection = if stays { "keep-alive" } else { "close" };
+    let mut head = format!("HTTP/1.1 {status}\r\nConnection: {connection}\r\n");
     let time = httpdate(modified);
     write!(head, "Last-Modified: {time}\r\n").ok()?;
     if ranged.is_some() {
@@ -167,18 +184,23 @@ fn answer(stream: &TcpStream, root: &Path, state: &Mutex<State>) -> Option<()> {
     stream.write_all(b"\r\n").ok()?;
     let body = &body[from..];
     match fault {
-        Some(Fault::Truncate(len) | Fault::End(len)) => stream.write_all(&body[..len.min(body.len())]).ok(),
+        Some(Fault::Truncate(len) | Fault::End(len)) => {
+            stream.write_all(&body[..len.min(body.len())]).ok().and(None)
+        }
         Some(Fault::Hang(Some(len))) => {
             stream.write_all(&body[..len.min(body.len())]).ok()?;
             thread::sleep(Duration::from_hours(1));
             None
         }
-        Some(Fault::Trickle) => body.iter().try_for_each(|byte| {
-            stream.write_all(&[*byte]).ok()?;
-            thread::sleep(Duration::from_millis(200));
-            Some(())
-        }),
-        _ => stream.write_all(body).ok(),
+        Some(Fault::Trickle) => body
+            .iter()
+            .try_for_each(|byte| {
+                stream.write_all(&[*byte]).ok()?;
+                thread::sleep(Duration::from_millis(200));
+                Some(())
+            })
+            .and(None),
+        _ => stream.write_all(body).ok().filter(|()| stays),
     }
 }
 
@@ -204,7 +226,7 @@ fn send(mut stream: &TcpStream, status: &str, headers: &str, body: &[u8]) -> Opt
     let length = body.len();
     let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(body).ok()
+    stream.write_all(body).ok().and(None)
 }
 
 fn read_file(path: &PathBuf) -> Option<(Vec<u8>, u64)> {

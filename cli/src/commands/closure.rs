@@ -117,7 +117,7 @@ fn ask(args: &Args, found: &Found, machine: Option<String>) -> Result<Report, Cl
 }
 
 /// A problem for people.
-fn text(problem: &Problem, several: bool) -> String {
+pub fn text(problem: &Problem, several: bool) -> String {
     let mut text = format!("{} in {}", problem.package, problem.repository);
     // Writing to a string cannot fail.
     if let (true, Some(machine)) = (several, &problem.machine) {
@@ -159,7 +159,7 @@ fn reason(unresolved: &Unresolved) -> String {
 }
 
 /// A problem for programs.
-fn value(problem: &Problem) -> Value {
+pub fn value(problem: &Problem) -> Value {
     let unresolved = problem.unresolved.iter().map(|unresolved| {
         let missing = unresolved.missing.iter();
         let missing: Vec<Value> =

@@ -51,5 +51,5 @@ fn recipe(profile: &str, sig: Option<&str>, context: &Context<'_>) -> Result<Rec
         None => Recipe::of_release(config, profile, &Selection::default()),
         Some(sig) => Recipe::of_sig(config, profile, sig, &Selection::default()),
     };
-    recipe.map_err(|error| gather::unknown(&error, context))
+    recipe.map_err(|error| context.unknown(&error))
 }

@@ -7,13 +7,13 @@ use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cfs_indexer::openpgp::Keyring;
 use cfs_indexer::revision::RefPath;
 use cfs_indexer::sync::address::Address;
-use cfs_indexer::sync::{Keep, Options, Phase, Progress, Report, Request, SyncError, fetch, sync};
+use cfs_indexer::sync::{Keep, Options, Report, Request, SyncError, fetch, sync};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::downloads::{keyring, show};
 use crate::interrupt;
 use crate::output::{count, size};
 use crate::report::{CommandError, Kind};
@@ -185,7 +185,10 @@ fn request(args: &Args, context: &Context<'_>) -> Result<Request, CommandError> 
         target,
         like: None,
         keep: Keep::Nothing,
-        keys: keyring(&args.gpgkey)?,
+        keys: keyring(args.gpgkey.iter().map(|file| {
+            let bytes = fs::read(file).map_err(|error| CommandError::io("read", file, error))?;
+            Ok((file.display().to_string(), bytes))
+        }))?,
         message,
         options,
     })
@@ -198,36 +201,6 @@ fn with_password(address: Address, path: &Path) -> Result<Address, CommandError>
     address.with_password(password).ok_or_else(|| {
         CommandError::usage("--password-file needs a URL with a user: https://user@host/…".to_owned())
     })
-}
-
-/// The keys of all files; `None` when none were named.
-fn keyring(files: &[PathBuf]) -> Result<Option<Keyring>, CommandError> {
-    let mut all: Option<Keyring> = None;
-    for file in files {
-        let bytes = fs::read(file).map_err(|error| CommandError::io("read", file, error))?;
-        let keys = Keyring::parse(&bytes).map_err(|error| {
-            CommandError::usage(format!("{}: {error}", file.display()))
-                .hint("--gpgkey takes OpenPGP public keys, such as an RPM-GPG-KEY file")
-        })?;
-        all = Some(match all {
-            None => keys,
-            Some(all) => all.and(keys),
-        });
-    }
-    Ok(all)
-}
-
-fn show(bar: &indicatif::ProgressBar, progress: &Progress) {
-    let what = match progress.phase {
-        Phase::Waiting => "waits for another sync of this repository",
-        Phase::Metadata => "metadata",
-        Phase::Hashing => "hashes",
-        Phase::Packages => "packages",
-        Phase::Signatures => "signatures",
-    };
-    bar.set_length(progress.bytes);
-    bar.set_position(progress.bytes_done);
-    bar.set_message(format!("{what} {}/{}", progress.files_done, progress.files));
 }
 
 fn report(report: &Report, args: &Args, context: &Context<'_>) -> Result<(), CommandError> {

@@ -15,7 +15,9 @@ use crate::productmd::discinfo;
 use crate::productmd::treeinfo::{self, TreeInfo};
 
 /// Names of the files that say what a tree is.
-pub(super) const OF_TREE: [&str; 3] = [".treeinfo", ".discinfo", "media.repo"];
+pub(super) const OF_TREE: [&str; 3] = [TREEINFO, ".discinfo", "media.repo"];
+/// What an install tree is.
+pub(super) const TREEINFO: &str = ".treeinfo";
 
 /// Blobs with their sizes.
 pub(super) type Blobs = [(BlobId, u64); 3];

@@ -10,8 +10,9 @@ use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Stage, read_dir, resolve};
 
 use super::recipe::Recipe;
-use super::{ComposeError, Depot, documents, images, rpms, series};
-use crate::catalogue::{Draft, RefUpdate, SEALED, Signer};
+use super::rpms::Packages;
+use super::{ComposeError, Depot, contents, documents, images, rpms, series};
+use crate::catalogue::{Current, Draft, RefUpdate, SEALED, Signer};
 use crate::productmd::status::Status;
 use crate::refname::RefName;
 
@@ -54,13 +55,19 @@ pub fn finalize(
     }
     let mut finished =
         Finished { compose: name.clone(), images: 0, packages: 0, moved: Vec::new(), update: None };
-    let mut draft = |root: Item| -> Result<Draft, ComposeError> {
+    let mut draft = |current: &Current| -> Result<Draft, ComposeError> {
+        let root = current.snapshot.root_item();
+        let packages = match recipe.group {
+            None => rpms::packages(depot, recipe, current.id, &root)?,
+            Some(_) => Vec::new(),
+        };
+        finished.packages = packages.iter().map(|members| members.len() as u64).sum();
         let mut stage = Stage::new(&depot.catalogue);
         let root = move_images(&mut stage, root, &mut finished.moved, signer.now)?;
         let (root, count) = images::write_checksums(depot, &mut stage, root, signer.now)?;
         finished.images = count;
-        let (root, packages) = write_metadata(depot, recipe, name, &mut stage, root, signer.now)?;
-        finished.packages = packages;
+        let root = images::write_manifests(depot, &mut stage, root, signer.now)?;
+        let root = write_metadata(depot, recipe, name, &mut stage, root, &packages, signer.now)?;
         Ok(Draft {
             root,
             nodes: stage.into_new_nodes(),
@@ -76,13 +83,12 @@ pub fn finalize(
         })
     };
     if is_dry {
-        draft(current.snapshot.root_item())?;
+        draft(&current)?;
         return Ok(finished);
     }
-    let update = depot.catalogue.update_ref(&depot.store, name, signer, |current| {
-        let root = current.ok_or_else(missing)?.snapshot.root_item();
-        draft(root).map(Some)
-    })?;
+    let update = depot
+        .catalogue
+        .update_ref(&depot.store, name, signer, |current| draft(current.ok_or_else(missing)?).map(Some))?;
     finished.update = update;
     Ok(finished)
 }
@@ -114,24 +120,28 @@ fn move_images(
     Ok(root)
 }
 
-/// Writes what release tools read; returns how many packages there are, too.
+/// Writes what release tools read.
 fn write_metadata(
     depot: &Depot,
     recipe: &Recipe,
     name: &RefName,
     stage: &mut Stage<'_>,
     mut root: Item,
+    packages: &Packages,
     now: i64,
-) -> Result<(Item, u64), ComposeError> {
+) -> Result<Item, ComposeError> {
     let id = recipe.id_of(name);
     let mut files = Vec::new();
-    let mut packages = 0;
     if recipe.group.is_none() {
-        let (document, count) = rpms::document(depot, recipe, &id, stage, &root)?;
-        packages = count;
-        files.push((recipe.metadata_path("rpms.json"), document));
-        files
-            .push((recipe.metadata_path("images.json"), images::document(depot, recipe, &id, stage, &root)?));
+        let modules = contents::modules(depot, recipe, &id, stage, &root, packages)?;
+        for (name, bytes) in [
+            ("rpms.json", rpms::document(recipe, &id, packages)?.write()),
+            ("images.json", images::document(depot, recipe, &id, stage, &root)?),
+            ("modules.json", modules.write()),
+            ("extra_files.json", contents::extra_files(depot, recipe, &id, stage, &root)?.write()),
+        ] {
+            files.push((recipe.metadata_path(name), bytes));
+        }
     }
     for (name, bytes) in documents::of_compose(stage, recipe, &id, &root, now)? {
         files.push((recipe.metadata_path(&name), bytes));
@@ -146,5 +156,5 @@ fn write_metadata(
             root = graft(stage, &root, path, Item { mtime: now, kind }, now)?;
         }
     }
-    Ok((root, packages))
+    Ok(root)
 }

@@ -1,13 +1,7 @@
-//! The images of a compose: their checksums, and `images.json`.
-//!
-//! Formats: ISO 9660 (ECMA-119 section 8.4, the primary volume descriptor), El Torito (the boot record volume
-//! descriptor at sector 17), and the text that `implantisomd5` writes into the application's part of the
-//! descriptor.
+//! The images of a compose: their checksums and manifests, and `images.json`.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use cfs_fs::digest::BlobId;
@@ -17,6 +11,7 @@ use cfs_fs::store::StoreError;
 use cfs_fs::tree::{Item, Kind, Nodes, Stage, read_dir, resolve};
 
 use super::recipe::Recipe;
+use super::volume::{self, Volume};
 use super::{ComposeError, Depot, documents};
 use crate::checksum::{Algorithm, Checksum, Hasher};
 use crate::productmd::checksum_file;
@@ -82,7 +77,7 @@ pub(super) fn write_checksums(
     now: i64,
 ) -> Result<(Item, u64), ComposeError> {
     let found = find(stage, &root)?;
-    let digests = digests(depot, &found)?;
+    let digests = digests(depot, found.iter().map(|image| (image.blob, image.size_bytes)))?;
     let mut texts: BTreeMap<TreePath, String> = BTreeMap::new();
     for image in &found {
         let path = format!("compose/{}/{}", image.directory, image.arch);
@@ -113,6 +108,35 @@ pub(super) fn write_checksums(
     Ok((root, found.len() as u64))
 }
 
+/// Writes a manifest beside every ISO image that has none: the paths in it. Returns the new top directory.
+pub(super) fn write_manifests(
+    depot: &Depot,
+    stage: &mut Stage<'_>,
+    mut root: Item,
+    now: i64,
+) -> Result<Item, ComposeError> {
+    let mut texts: Vec<(TreePath, Vec<u8>)> = Vec::new();
+    for image in find(stage, &root)?.iter().filter(|image| is_iso(image)) {
+        let path = format!("compose/{}/{}/{}.manifest", image.directory, image.arch, image.name);
+        let path = TreePath::new(path).unwrap_or_default();
+        if resolve(stage, &root, &path)?.is_none()
+            && let Some(text) = volume::manifest(&depot.store.open_blob(image.blob)?)
+        {
+            texts.push((path, text));
+        }
+    }
+    let contents: Vec<&[u8]> = texts.iter().map(|(_, text)| text.as_slice()).collect();
+    for ((path, _), (blob, size_bytes)) in texts.iter().zip(depot.add_blobs(&contents)?) {
+        let kind = Kind::File { blob, size_bytes, executable: false };
+        root = graft(stage, &root, path, Item { mtime: now, kind }, now)?;
+    }
+    Ok(root)
+}
+
+fn is_iso(found: &Found) -> bool {
+    Path::new(&found.name).extension().is_some_and(|extension| extension == "iso")
+}
+
 /// `images.json`.
 pub(super) fn document(
     depot: &Depot,
@@ -122,7 +146,7 @@ pub(super) fn document(
     root: &Item,
 ) -> Result<Vec<u8>, ComposeError> {
     let found = find(stage, root)?;
-    let digests = digests(depot, &found)?;
+    let digests = digests(depot, found.iter().map(|image| (image.blob, image.size_bytes)))?;
     let mut images = Images::new(documents::compose(recipe, id));
     for one in &found {
         let path = format!("{}/{}/{}", one.directory, one.arch, one.name);
@@ -157,7 +181,7 @@ pub(super) fn document(
 /// The type and the format of an image; `None` for what productmd has no word for.
 fn kind_of(found: &Found) -> Option<(&'static str, &'static str)> {
     let name = found.name.as_str();
-    if Path::new(name).extension().is_some_and(|extension| extension == "iso") {
+    if is_iso(found) {
         let kind = if found.directory == "live" {
             "live"
         } else if name.contains("-boot") {
@@ -190,57 +214,36 @@ fn subvariant(recipe: &Recipe, name: &str) -> String {
     }
 }
 
-/// The SHA-256 of every image, computed where the catalogue does not know it.
-fn digests(depot: &Depot, found: &[Found]) -> Result<BTreeMap<BlobId, Checksum>, ComposeError> {
-    let blobs: HashSet<BlobId> = found.iter().map(|found| found.blob).collect();
+/// The SHA-256 of blobs, computed where the catalogue does not know it.
+pub(super) fn digests(
+    depot: &Depot,
+    found: impl Iterator<Item = (BlobId, u64)>,
+) -> Result<BTreeMap<BlobId, Checksum>, ComposeError> {
+    let found: Vec<(BlobId, u64)> = found.collect();
+    let blobs: HashSet<BlobId> = found.iter().map(|(blob, _)| *blob).collect();
+    if blobs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let known = depot.catalogue.checksums_of(&blobs, Algorithm::Sha256)?;
     let mut digests: BTreeMap<BlobId, Checksum> = known.into_iter().collect();
-    for Found { blob, size_bytes, .. } in found {
-        if digests.contains_key(blob) {
+    for (blob, size_bytes) in found {
+        if digests.contains_key(&blob) {
             continue;
         }
-        let mut file = depot.store.open_blob(*blob)?;
+        let mut file = depot.store.open_blob(blob)?;
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let mut buffer = vec![0; 1 << 20];
         loop {
-            let failed = |source| StoreError::Io { verb: "read", path: depot.store.blob_path(*blob), source };
+            let failed = |source| StoreError::Io { verb: "read", path: depot.store.blob_path(blob), source };
             match file.read(&mut buffer).map_err(failed)? {
                 0 => break,
                 read => hasher.update(&buffer[..read]),
             }
         }
         let digest = hasher.finish().checksum;
-        let row = (*blob, *size_bytes, std::slice::from_ref(&digest));
+        let row = (blob, size_bytes, std::slice::from_ref(&digest));
         depot.catalogue.record_stored(&depot.store, [row])?;
-        digests.insert(*blob, digest);
+        digests.insert(blob, digest);
     }
     Ok(digests)
-}
-
-/// What an ISO image says of itself.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Volume {
-    id: Option<String>,
-    implant_md5: Option<String>,
-    bootable: bool,
-}
-
-impl Volume {
-    /// Reads the descriptors; what is no ISO image says nothing.
-    fn read(file: &File) -> Self {
-        const SECTOR: usize = 2048;
-        let mut sectors = [0; 2 * SECTOR];
-        if file.read_exact_at(&mut sectors, 16 * SECTOR as u64).is_err() || sectors[1..6] != *b"CD001" {
-            return Self::default();
-        }
-        let (primary, boot) = sectors.split_at(SECTOR);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_owned();
-        let application = text(&primary[883..1395]);
-        let md5 = application.split(';').find_map(|part| part.trim().strip_prefix("ISO MD5SUM = "));
-        Self {
-            id: Some(text(&primary[40..72])).filter(|id| !id.is_empty()),
-            implant_md5: md5.map(str::to_owned),
-            bootable: boot[0] == 0 && boot[1..6] == *b"CD001" && boot[7..30] == *b"EL TORITO SPECIFICATION",
-        }
-    }
 }

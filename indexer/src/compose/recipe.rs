@@ -4,7 +4,7 @@
 //! `compose/REPO/source/tree`; that of a special interest group is `compose/MAJOR/GROUP/ARCH/REPO`,
 //! `…/ARCH/REPO-debug` and `…/source/REPO`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use cfs_fs::name::TreePath;
@@ -24,10 +24,14 @@ pub struct Recipe {
     pub refs: RefName,
     /// The symbolic ref to the latest.
     pub latest: RefName,
+    /// The symbolic ref to the latest of the release itself.
+    pub release_latest: RefName,
     /// The group, for a compose of one.
     pub group: Option<String>,
     /// Where its repositories are.
     pub upstream: Upstream,
+    /// For each repository, the others that its packages may need.
+    pub closure: BTreeMap<String, Vec<String>>,
     /// All its trees.
     pub all_trees: Vec<Tree>,
     /// The trees that were selected.
@@ -125,8 +129,10 @@ impl Recipe {
             short: release.short.clone(),
             upstream: release.upstream.clone(),
             refs,
+            release_latest: latest.clone(),
             latest,
             group: None,
+            closure: release.closure.clone(),
             all_trees: Vec::new(),
             trees: Vec::new(),
             metadata: path("compose/metadata")?,
@@ -166,8 +172,10 @@ impl Recipe {
         let mut recipe = Self {
             short,
             upstream: sig.upstream.clone(),
+            release_latest: refname(&format!("{refs}/latest-{}-{profile}", release.short))?,
             refs,
             latest,
+            closure: sig.closure.clone(),
             group: Some(group.to_owned()),
             all_trees: Vec::new(),
             trees: Vec::new(),

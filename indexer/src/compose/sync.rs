@@ -6,19 +6,24 @@
 
 use std::collections::BTreeMap;
 
+use cfs_fs::digest::BlobId;
 use cfs_fs::edit::graft;
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Nodes, Stage, Sums, resolve};
 
-use super::documents::Blobs;
+use super::documents::{Blobs, TREEINFO};
 use super::recipe::{Recipe, Tree};
 use super::{ComposeError, Depot, documents, series};
-use crate::catalogue::{Current, Draft, RefUpdate, Signer};
+use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
 use crate::openpgp::Keyring;
+use crate::productmd::treeinfo;
 use crate::refname::RefName;
 use crate::repository::{read_ahead, with_causes};
 use crate::revision::RefPath;
 use crate::sync::{self, Gathered, Keep, Request, Survey, SyncError};
+
+/// A larger `.treeinfo` is none.
+const TREEINFO_BYTES_MAX: u64 = 1 << 20;
 
 /// How a compose is gathered.
 #[derive(Debug, Clone, Default)]
@@ -323,12 +328,41 @@ impl Compose<'_> {
         let mut item = item.clone();
         for (name, (blob, size_bytes)) in documents::OF_TREE.iter().zip(*documents) {
             let path = TreePath::new(*name).unwrap_or_default();
-            if refresh || resolve(stage, &item, &path)?.is_none() {
+            let old = resolve(stage, &item, &path)?;
+            if refresh || old.is_none() {
+                let (blob, size_bytes) = match old {
+                    Some(old) if *name == TREEINFO => self.with_images(stage, &item, &old, blob)?,
+                    _ => (blob, size_bytes),
+                };
                 let kind = Kind::File { blob, size_bytes, executable: false };
                 item = graft(stage, &item, &path, Item { mtime: self.now, kind }, self.now)?;
             }
         }
         Ok(item)
+    }
+
+    /// The new `.treeinfo` with what the old one says of images that are still there.
+    fn with_images(
+        &self,
+        nodes: &dyn Nodes,
+        tree: &Item,
+        old: &Item,
+        new: BlobId,
+    ) -> Result<(BlobId, u64), ComposeError> {
+        let mut bytes = self.depot.store.read_blob(new)?;
+        if let Kind::File { blob, size_bytes, .. } = old.kind
+            && size_bytes <= TREEINFO_BYTES_MAX
+        {
+            let old = self.depot.store.read_blob(blob)?;
+            let mut has = |path: &str| {
+                let path = TreePath::new(path);
+                path.is_ok_and(|path| matches!(resolve(nodes, tree, &path), Ok(Some(_))))
+            };
+            bytes = treeinfo::keep(&bytes, &old, &mut has);
+        }
+        let stored = self.depot.add_blobs(&[&bytes])?;
+        let lost = || CatalogueError::Damaged { what: "a blob that was stored has no name".to_owned() };
+        Ok(stored.first().copied().ok_or_else(lost)?)
     }
 
     /// The compose's own files that it lacks or that are to be written anew.

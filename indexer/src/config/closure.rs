@@ -1,22 +1,27 @@
 //! Which repositories of a view must be closed.
 
+use std::fmt;
+use std::str::FromStr;
+
 use cfs_fs::name::TreePath;
 use serde::Deserialize;
+
+use crate::revision::{RevPath, RevisionError};
 
 /// Repositories whose packages must find what they require, for the gate `closure`.
 ///
 /// ```toml
 /// [[view.production.closure]]
 /// repositories = ["pub/rocky/9/AppStream/x86_64/os"]
-/// lookaside = ["pub/rocky/9/BaseOS/x86_64/os"]
+/// lookaside = ["pub/rocky/9/BaseOS/x86_64/os", "production:pub/rocky/9/CRB/x86_64/os"]
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Closure {
     /// Directories of the view: all repositories at and below them.
     pub repositories: Vec<TreePath>,
-    /// The same of those that may be needed beside them.
-    pub lookaside: Vec<TreePath>,
+    /// The same of those that may be needed beside them; `REV:PATH` is one that is not in the view.
+    pub lookaside: Vec<Lookaside>,
     /// The machines [default: all that the packages are for].
     pub arch: Vec<String>,
     /// Of each name and architecture in a repository, only the newest counts.
@@ -25,6 +30,35 @@ pub struct Closure {
     pub installable: bool,
     /// Problems that the view has already do not count.
     pub only_new: bool,
+}
+
+/// A directory whose repositories may be needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookaside {
+    /// One of the view, as it is after the promotion.
+    InView(TreePath),
+    /// One elsewhere.
+    Elsewhere(RevPath),
+}
+
+impl fmt::Display for Lookaside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InView(path) => path.fmt(f),
+            Self::Elsewhere(place) => place.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Lookaside {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(':') {
+            return text.parse().map(Self::Elsewhere).map_err(|error: RevisionError| error.to_string());
+        }
+        text.parse().map(Self::InView).map_err(|error| format!("{text:?}: {error}"))
+    }
 }
 
 /// As it stands in the configuration.
@@ -56,7 +90,8 @@ impl TryFrom<Written> for Closure {
         if repositories.is_empty() {
             return Err("a closure needs repositories".to_owned());
         }
-        let (repositories, lookaside) = (paths(repositories)?, paths(lookaside)?);
+        let repositories = paths(repositories)?;
+        let lookaside = lookaside.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         Ok(Self { repositories, lookaside, arch, newest, installable, only_new })
     }
 }

@@ -44,20 +44,81 @@ pub struct Variant {
     pub paths: BTreeMap<String, String>,
 }
 
+/// What of an older file of the same tree a newer one lacks: the images and where the installer is, with their
+/// checksums, and the disc. Both are the bytes of files; `has` says whether a path is still there.
+pub fn keep(new: &[u8], old: &[u8], has: &mut dyn FnMut(&str) -> bool) -> Vec<u8> {
+    let old = parse(old);
+    let mut new = parse(new);
+    let is_kept = |name: &str| name.starts_with("images-") || name == "stage2" || name == "media";
+    let mut paths = BTreeSet::new();
+    let mut platforms = BTreeSet::new();
+    for (name, keys) in old.iter().filter(|(name, _)| is_kept(name)) {
+        if new.contains_key(name) {
+            continue;
+        }
+        let mut kept = keys.clone();
+        if name != "media" {
+            kept.retain(|_, path| has(path));
+        }
+        if kept.is_empty() {
+            continue;
+        }
+        platforms.extend(name.strip_prefix("images-").map(str::to_owned));
+        if name != "media" {
+            paths.extend(kept.values().cloned());
+        }
+        new.insert(name.clone(), kept);
+    }
+    let checksums: BTreeMap<String, String> = (old.get("checksums").into_iter().flatten())
+        .filter(|(path, _)| paths.contains(*path))
+        .map(|(path, checksum)| (path.clone(), checksum.clone()))
+        .collect();
+    if !checksums.is_empty() {
+        new.entry("checksums".to_owned()).or_default().extend(checksums);
+    }
+    for section in ["general", "tree"] {
+        if let Some(all) = new.get_mut(section).and_then(|keys| keys.get_mut("platforms")) {
+            platforms.extend(all.split(',').map(str::to_owned));
+            *all = platforms.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        }
+    }
+    write(&new)
+}
+
+/// Reads the sections of a file; what is in none is left out.
+fn parse(bytes: &[u8]) -> Sections {
+    let text = String::from_utf8_lossy(bytes);
+    let mut sections = Sections::new();
+    let mut section: Option<String> = None;
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = Some(name.to_owned());
+            sections.entry(name.to_owned()).or_default();
+        } else if let (Some(name), Some((key, value))) = (&section, line.split_once(" = ")) {
+            sections.entry(name.clone()).or_default().insert(key.to_owned(), value.to_owned());
+        }
+    }
+    sections
+}
+
+fn write(sections: &Sections) -> Vec<u8> {
+    let mut out = String::new();
+    for (section, keys) in sections {
+        let _ = writeln!(out, "[{section}]");
+        for (key, value) in keys {
+            let _ = writeln!(out, "{key} = {value}");
+        }
+        out.push('\n');
+    }
+    out.into_bytes()
+}
+
 type Sections = BTreeMap<String, BTreeMap<String, String>>;
 
 impl TreeInfo {
     /// The bytes of the file.
     pub fn write(&self) -> Vec<u8> {
-        let mut out = String::new();
-        for (section, keys) in self.sections() {
-            let _ = writeln!(out, "[{section}]");
-            for (key, value) in keys {
-                let _ = writeln!(out, "{key} = {value}");
-            }
-            out.push('\n');
-        }
-        out.into_bytes()
+        write(&self.sections())
     }
 
     fn sections(&self) -> Sections {
@@ -132,5 +193,31 @@ impl TreeInfo {
                 put(key, path);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_kept_when_the_rest_is_written_anew() {
+        let mut info = TreeInfo { arch: "x86_64".into(), version: "9.6".into(), ..TreeInfo::default() };
+        let image = |path: &str| ("kernel".to_owned(), path.to_owned());
+        info.images.insert("x86_64".into(), BTreeMap::from([image("images/pxeboot/vmlinuz")]));
+        info.images.insert("xen".into(), BTreeMap::from([image("images/pxeboot/vmlinuz")]));
+        info.platforms.insert("xen".into());
+        info.main_image = Some("images/install.img".into());
+        for path in ["images/pxeboot/vmlinuz", "images/install.img", "repodata/repomd.xml"] {
+            info.checksums.insert(path.into(), "sha256:00".into());
+        }
+        let old = info.write();
+        let bare = TreeInfo { arch: "x86_64".into(), version: "9.7".into(), ..TreeInfo::default() };
+        let kept = keep(&bare.write(), &old, &mut |_| true);
+        info.version = "9.7".into();
+        info.checksums.remove("repodata/repomd.xml");
+        assert_eq!(String::from_utf8(kept).unwrap(), String::from_utf8(info.write()).unwrap());
+        assert_eq!(keep(&bare.write(), &old, &mut |_| false), bare.write(), "what is gone is not kept");
+        assert_eq!(keep(&bare.write(), b"no such file", &mut |_| true), bare.write());
     }
 }

@@ -134,7 +134,8 @@ pub struct Document<'r> {
     record: &'r Record,
     /// Its content.
     pub blob: BlobId,
-    path: String,
+    /// Where it is, below the place that was searched.
+    pub path: String,
 }
 
 impl Document<'_> {

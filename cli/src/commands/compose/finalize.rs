@@ -11,9 +11,9 @@ use crate::report::{CommandError, Kind};
 
 /// Finish a compose: nothing of it changes any more.
 ///
-/// Images below work/isos, work/images and work/live go to compose/; one CHECKSUM for each of their directories,
-/// composeinfo.json, rpms.json and images.json are written; STATUS says FINISHED. A compose that is not whole is
-/// refused.
+/// Images below work/isos, work/images and work/live go to compose/; one CHECKSUM for each of their directories, a
+/// manifest for each ISO, composeinfo.json, rpms.json, images.json, modules.json and `extra_files.json` are written;
+/// STATUS says FINISHED. A compose that is not whole is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The release, as the configuration calls it.

@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering;
 
 use cfs_fs::name::TreePath;
 use cfs_indexer::compose::{
-    ComposeError, Options, Planned, Recipe, RecipeError, Report, Run, Selection, plan, sync,
+    Closed, ComposeError, Options, Planned, Recipe, Report, Run, Selection, closed, plan, sync,
 };
 use cfs_indexer::config::Fetch;
-use cfs_indexer::openpgp::Keyring;
 use cfs_indexer::sync::address::Address;
-use cfs_indexer::sync::{self, Phase, Progress, SyncError, fetch};
+use cfs_indexer::sync::{self, Progress, SyncError, fetch};
 use serde_json::{Value, json};
 
+use crate::commands::closure;
 use crate::context::Context;
+use crate::downloads::{keyring, show};
 use crate::interrupt;
 use crate::output::{count, size};
 use crate::report::{CommandError, Kind, with_causes};
@@ -79,6 +80,11 @@ pub struct Flags {
     #[arg(long)]
     allow_rollback: bool,
 
+    /// Look afterwards whether the repositories are closed, each with those that the configuration lets it need;
+    /// exit status 1 when packages lack something.
+    #[arg(long, conflicts_with = "dry_run")]
+    repoclosure: bool,
+
     /// Downloads at once.
     #[arg(long, value_name = "N", default_value_t = 16)]
     jobs: u8,
@@ -127,12 +133,6 @@ impl Flags {
     }
 }
 
-/// The error for what the configuration does not know.
-pub fn unknown(error: &RecipeError, context: &Context<'_>) -> CommandError {
-    let (path, _) = &context.settings.configuration;
-    CommandError::usage(format!("{}: {error}", path.display()))
-}
-
 /// Gathers, and prints what came of it.
 pub fn run(recipe: &Recipe, flags: &Flags, context: &Context<'_>) -> Result<(), CommandError> {
     let options = options(recipe, flags, &context.settings.configuration.1.fetch)?;
@@ -151,7 +151,54 @@ pub fn run(recipe: &Recipe, flags: &Flags, context: &Context<'_>) -> Result<(), 
     }
     let done = sync(&depot, recipe, &options, &context.signer(), &mut on_progress);
     bar.finish_and_clear();
-    print(&done.map_err(|error| failed(error, recipe))?, flags, context)
+    let report = done.map_err(|error| failed(error, recipe))?;
+    let checked = if flags.repoclosure && report.is_whole() {
+        closed(&depot, recipe, &report.compose).map_err(|error| failed(error, recipe))?
+    } else {
+        Vec::new()
+    };
+    print(&report, &checked, flags, context)?;
+    verdict(recipe, flags, &checked)
+}
+
+/// An error when packages of a repository lack something, or a repository cannot be read.
+fn verdict(recipe: &Recipe, flags: &Flags, checked: &[Closed]) -> Result<(), CommandError> {
+    if flags.repoclosure && checked.is_empty() {
+        let error = CommandError::usage(format!("{}: no closure is configured", recipe.latest));
+        return Err(error.hint("[release.NAME.closure] says which repositories each one may need"));
+    }
+    let open = |closed: &&Closed| closed.outcome.as_ref().map_or(true, |report| !report.problems.is_empty());
+    let open: Vec<String> = checked.iter().filter(open).map(|closed| closed.path.to_string()).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError { details: open, ..CommandError::new(Kind::No, "not everything is closed") })
+}
+
+fn closed_text(closed: &Closed) -> String {
+    let path = &closed.path;
+    let report = match &closed.outcome {
+        Ok(report) => report,
+        Err(error) => return format!("closure of {path}: {}", with_causes(error)),
+    };
+    let (bad, all) = (report.problems.len() as u64, report.checked as u64);
+    let mut text = format!("closure of {path}: {} of {} packages have problems", count(bad), count(all));
+    for problem in &report.problems {
+        text.push('\n');
+        text.push_str(&closure::text(problem, true));
+    }
+    text
+}
+
+fn closed_value(closed: &Closed) -> Value {
+    match &closed.outcome {
+        Ok(report) => json!({
+            "tree": closed.path.to_string(),
+            "checked": report.checked,
+            "problems": report.problems.iter().map(closure::value).collect::<Vec<_>>(),
+        }),
+        Err(error) => json!({ "tree": closed.path.to_string(), "error": with_causes(error) }),
+    }
 }
 
 fn options(recipe: &Recipe, flags: &Flags, config: &Fetch) -> Result<Options, CommandError> {
@@ -161,7 +208,8 @@ fn options(recipe: &Recipe, flags: &Flags, config: &Fetch) -> Result<Options, Co
     let extra_files = recipe.upstream.extra_files.as_ref().filter(|_| refresh);
     let extra_files = extra_files.map(|files| extra(files, &fetch)).transpose()?;
     let both = flags.disable_gpg_check && (flags.disable_repo_gpg_check || !recipe.upstream.repo_gpg_check);
-    let keys = if both { None } else { keyring(&recipe.upstream.gpg_keys.0, &fetch)? };
+    let places = recipe.upstream.gpg_keys.0.iter().filter(|_| !both);
+    let keys = keyring(places.map(|place| key_file(place, &fetch)))?;
     Ok(Options {
         run: flags.run(),
         clean_old_packages: flags.clean_old_packages,
@@ -182,25 +230,16 @@ fn options(recipe: &Recipe, flags: &Flags, config: &Fetch) -> Result<Options, Co
     })
 }
 
-/// The keys of all files; `None` when none are configured.
-fn keyring(places: &[String], options: &fetch::Options) -> Result<Option<Keyring>, CommandError> {
-    let mut all: Option<Keyring> = None;
-    for place in places {
-        let bytes = if place.contains("://") {
-            let split = sync::split(place).map_err(CommandError::usage)?;
-            let mut files = sync::small_files(options, &[split]).map_err(|failure| unavailable(&failure))?;
-            files.pop().unwrap_or_default()
-        } else {
-            fs::read(place).map_err(|error| CommandError::io("read", place.as_ref(), error))?
-        };
-        let keys =
-            Keyring::parse(&bytes).map_err(|error| CommandError::usage(format!("{place}: {error}")))?;
-        all = Some(match all {
-            None => keys,
-            Some(all) => all.and(keys),
-        });
-    }
-    Ok(all)
+/// A file of keys, which may be at an address.
+fn key_file(place: &str, options: &fetch::Options) -> Result<(String, Vec<u8>), CommandError> {
+    let bytes = if place.contains("://") {
+        let split = sync::split(place).map_err(CommandError::usage)?;
+        let mut files = sync::small_files(options, &[split]).map_err(|failure| unavailable(&failure))?;
+        files.pop().unwrap_or_default()
+    } else {
+        fs::read(place).map_err(|error| CommandError::io("read", place.as_ref(), error))?
+    };
+    Ok((place.to_owned(), bytes))
 }
 
 fn extra(
@@ -220,19 +259,6 @@ fn extra(
 
 fn unavailable(failure: &sync::Failure) -> CommandError {
     CommandError::new(Kind::Failed, format!("{}: {}", failure.url, failure.reason))
-}
-
-fn show(bar: &indicatif::ProgressBar, progress: &Progress) {
-    let what = match progress.phase {
-        Phase::Waiting => "waits for another sync of the same repositories",
-        Phase::Metadata => "metadata",
-        Phase::Hashing => "hashes",
-        Phase::Packages => "packages",
-        Phase::Signatures => "signatures",
-    };
-    bar.set_length(progress.bytes);
-    bar.set_position(progress.bytes_done);
-    bar.set_message(format!("{what} {}/{}", progress.files_done, progress.files));
 }
 
 fn print_plan(planned: &Planned, context: &Context<'_>) -> Result<(), CommandError> {
@@ -273,7 +299,12 @@ fn print_plan(planned: &Planned, context: &Context<'_>) -> Result<(), CommandErr
     whole(failures, "some of it cannot be had")
 }
 
-fn print(report: &Report, flags: &Flags, context: &Context<'_>) -> Result<(), CommandError> {
+fn print(
+    report: &Report,
+    checked: &[Closed],
+    flags: &Flags,
+    context: &Context<'_>,
+) -> Result<(), CommandError> {
     let mut failures = Vec::new();
     let mut trees: Vec<Value> = Vec::new();
     for one in &report.trees {
@@ -331,7 +362,11 @@ fn print(report: &Report, flags: &Flags, context: &Context<'_>) -> Result<(), Co
         "snapshot": update.map(|update| update.id.to_string()),
         "generation": update.map(|update| update.generation),
         "latest": report.latest.as_ref().map(ToString::to_string),
+        "closure": checked.iter().map(closed_value).collect::<Vec<_>>(),
     });
+    if !context.output.is_json() {
+        checked.iter().try_for_each(|closed| context.output.line(closed_text(closed)))?;
+    }
     context.output.result(text, &value)?;
     let what = if flags.run() == Run::Update {
         format!("{}: stays as it was, since some of it cannot be had", report.compose)

@@ -25,5 +25,5 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let config = &context.settings.configuration.1;
     let recipe = Recipe::of_release(config, &args.profile, &args.flags.selection());
-    gather::run(&recipe.map_err(|error| gather::unknown(&error, context))?, &args.flags, context)
+    gather::run(&recipe.map_err(|error| context.unknown(&error))?, &args.flags, context)
 }

@@ -5,13 +5,12 @@
 //! With `only-new`, problems that the view has already do not count.
 
 use cfs_fs::digest::Digest;
-use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Dir, Item, Kind, resolve};
 
 use super::{Check, Gate, PromoteError, Scene};
 use crate::closure::load::Loader;
 use crate::closure::{self, Problem, Question, Repositories};
-use crate::config::Closure;
+use crate::config::{Closure, Lookaside};
 use crate::repository::documents::{self, RepositoryError};
 use crate::repository::with_causes;
 
@@ -39,12 +38,27 @@ pub(super) fn check(scene: &Scene<'_>) -> Result<Check, PromoteError> {
     Ok(check)
 }
 
-fn dir(scene: &Scene<'_>, top: Dir, path: &TreePath) -> Result<Option<Dir>, PromoteError> {
-    let top = Item { mtime: 0, kind: Kind::Dir(top) };
-    Ok(match resolve(scene, &top, path)? {
-        Some(Item { kind: Kind::Dir(dir), .. }) => Some(dir),
-        _ => None,
-    })
+/// What is checked, and then what may be needed.
+fn places(wanted: &Closure) -> Vec<Lookaside> {
+    let checked = wanted.repositories.iter().cloned().map(Lookaside::InView);
+    checked.chain(wanted.lookaside.iter().cloned()).collect()
+}
+
+impl Lookaside {
+    /// The directory, in the view whose top is `top` or elsewhere.
+    fn dir(&self, scene: &Scene<'_>, top: Dir) -> Result<Option<Dir>, PromoteError> {
+        let (top, path) = match self {
+            Self::InView(path) => (Item { mtime: 0, kind: Kind::Dir(top) }, path),
+            Self::Elsewhere(place) => {
+                let (_, snapshot) = scene.depot.catalogue.resolve(&place.revision)?;
+                (snapshot.root_item(), &place.path)
+            }
+        };
+        Ok(match resolve(scene, &top, path)? {
+            Some(Item { kind: Kind::Dir(dir), .. }) => Some(dir),
+            _ => None,
+        })
+    }
 }
 
 /// What the answer depends on.
@@ -52,8 +66,8 @@ fn key(scene: &Scene<'_>, wanted: &Closure, old: Dir, new: Dir) -> Result<[u8; 3
     let mut text = format!("closure 1 {wanted:?}");
     let tops = if wanted.only_new { vec![new, old] } else { vec![new] };
     for top in tops {
-        for path in wanted.repositories.iter().chain(&wanted.lookaside) {
-            let node = dir(scene, top, path)?.map_or("none".to_owned(), |dir| dir.id.to_string());
+        for place in places(wanted) {
+            let node = place.dir(scene, top)?.map_or("none".to_owned(), |dir| dir.id.to_string());
             text.extend([" ", &node]);
         }
     }
@@ -105,9 +119,10 @@ fn load(
     must_be: bool,
 ) -> Result<Result<Repositories, String>, PromoteError> {
     let mut repositories = Repositories::default();
-    let checked = wanted.repositories.iter().map(|path| (path, true));
-    for (path, is_checked) in checked.chain(wanted.lookaside.iter().map(|path| (path, false))) {
-        let found = match dir(scene, top, path)? {
+    let checked = wanted.repositories.len();
+    for (number, path) in places(wanted).into_iter().enumerate() {
+        let is_checked = number < checked;
+        let found = match path.dir(scene, top)? {
             Some(dir) => documents::find(scene.depot, scene, dir),
             None => Ok(Vec::new()),
         };
