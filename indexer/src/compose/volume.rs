@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn names_come_from_the_directory_and_from_rock_ridge() {
         let plain = record(19, 1, 0, b"README.TXT;1", b"");
-        let long = record(19, 1, 0, b"LONG", b"NM\x09\x01\x01some-NM\x0c\x01\x00where.rpm");
+        let long = record(19, 1, 0, b"LONG", b"NM\x0a\x01\x01some-NM\x0e\x01\x00where.rpm");
         assert_eq!(image(&made(&[plain, long])).unwrap(), b"/README.TXT\n/some-where.rpm\n");
     }
 

@@ -196,7 +196,7 @@ fn what_is_no_such_file_is_refused_with_its_line() {
         ("'9':\n  a: 1\n  a: 2\n", 3, "duplicate"),
         ("'9':\n  revision: '9.5'\n", 1, "9 has no text `fullname`"),
         ("'9':\n  fullname: []\n  revision: '9.5'\n", 2, "fullname"),
-        ("'9':\n  fullname: 'X 9'\n  revision: '9'\n  project_id: x\n", 1, "has no `arches`"),
+        ("'9':\n  fullname: 'X 9'\n  revision: '9'\n  project_id: x\n", 1, "arches"),
     ] {
         let error = import(text, &options()).unwrap_err();
         assert!(error.reason.contains(reason), "{text}: {error}");
