@@ -9,6 +9,7 @@
 //! - `demo`: what the demo shows is true, and nothing is left of it.
 //! - `faults`: disks that fail and fill up, calls that fail, clocks that jump.
 //! - `hostile`: every known attack has its tests, and every reader of bytes from outside is fuzzed.
+//! - `fsck`: checks, repairs, backups and rebuilt catalogues, as commands.
 //! - `garbage`: what is collected and what is not, with real processes, and on a full disk.
 //! - `migrations`: stores that earlier versions made.
 //! - `mirrors`: rsync, dnf, nginx and curl see one generation at a time and never a hole.
@@ -37,6 +38,7 @@ mod demo;
 mod disk;
 mod faults;
 mod format;
+mod fsck;
 mod garbage;
 mod guide;
 mod harness;

@@ -151,7 +151,8 @@ fn every_schema_that_there_was_is_stored() {
 fn dump(connection: &Connection) -> String {
     let number = version(connection);
     let mut text = format!("-- A catalogue of schema {number}, as cfs wrote it then.\n");
-    text += "PRAGMA page_size = 8192;\nPRAGMA application_id = 1667658545;\n";
+    // Tables come in the order of their names.
+    text += "PRAGMA foreign_keys = OFF;\nPRAGMA page_size = 8192;\nPRAGMA application_id = 1667658545;\n";
     let schema = schema(connection);
     let made = |kind: &'static str| {
         schema.values().filter(move |(found, _)| (found == "table") == (kind == "table"))

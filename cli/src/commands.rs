@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::report::{CommandError, Kind};
 
 mod approve;
+mod backup;
 mod cat;
 mod changelog;
 mod checkout;
@@ -20,6 +21,7 @@ mod config;
 mod demo;
 mod diff;
 mod filelist;
+mod fsck;
 mod gc;
 mod hooks;
 mod import;
@@ -35,6 +37,7 @@ mod pin;
 mod policy;
 mod promote;
 mod refs;
+mod reindex;
 mod repodata;
 mod rollback;
 mod rsyncd_config;
@@ -75,6 +78,9 @@ pub enum Command {
     Pin(pin::Args),
     Unpin(pin::UnpinArgs),
     Gc(gc::Args),
+    Fsck(fsck::Args),
+    Reindex(reindex::Args),
+    Backup(backup::Args),
     Config(config::Args),
     Keeper(keeper::Args),
     Mount(mount::Args),
@@ -156,6 +162,9 @@ pub fn run(command: Command, context: &Context<'_>) -> Result<(), CommandError> 
         Command::Unpin(args) => pin::run_unpin(&args, context),
         Command::Gc(args) => gc::run(&args, context),
         Command::Keeper(args) => keeper::run(&args, context),
+        Command::Fsck(args) => fsck::run(&args, context),
+        Command::Reindex(args) => reindex::run(&args, context),
+        Command::Backup(args) => backup::run(&args, context),
         Command::Config(args) => config::run(&args, context),
         Command::Mount(args) => mount::run(&args, context),
         Command::Umount(args) => umount::run(&args, context),

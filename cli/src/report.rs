@@ -22,6 +22,7 @@ use cfs_indexer::metalink::MetalinkError;
 use cfs_indexer::packages::PackagesError;
 use cfs_indexer::policy::PolicyError;
 use cfs_indexer::promote::PromoteError;
+use cfs_indexer::reindex::ReindexError;
 use cfs_indexer::repository::documents::RepositoryError;
 use cfs_indexer::rollback::RollbackError;
 use cfs_indexer::workspace::WorkspaceError;
@@ -65,6 +66,11 @@ impl CommandError {
     /// The answer is no, and has been printed.
     pub fn answered_no() -> Self {
         Self { kind: Kind::No, error: None, details: Vec::new(), hints: Vec::new() }
+    }
+
+    /// The store is damaged, and how has been printed.
+    pub fn found_damage() -> Self {
+        Self { kind: Kind::Damaged, ..Self::answered_no() }
     }
 
     /// Wrong usage.
@@ -186,6 +192,9 @@ impl From<CatalogueError> for CommandError {
             error @ (CatalogueError::Damaged { .. } | CatalogueError::MissingBlob { .. }) => {
                 Self::new(Kind::Damaged, error)
             }
+            error @ CatalogueError::Lost { .. } => {
+                Self::new(Kind::Damaged, error).hint("`cfs reindex` rebuilds it from the rest of the store")
+            }
             error @ CatalogueError::Vanished { .. } => {
                 Self::new(Kind::Failed, error).hint("nothing was changed; run the same command again")
             }
@@ -201,6 +210,17 @@ impl From<CatalogueError> for CommandError {
             | CatalogueError::NotSymbolic { .. }
             | CatalogueError::Named { .. }
             | CatalogueError::SymbolicLoop { .. }) => Self::new(Kind::No, error),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<ReindexError> for CommandError {
+    fn from(error: ReindexError) -> Self {
+        match error {
+            ReindexError::Catalogue(error) => error.into(),
+            error @ ReindexError::InUse { .. } => Self::new(Kind::Failed, error)
+                .hint("unmount and end exports, or wait until what runs has ended: the catalogue is rebuilt"),
             error => Self::new(Kind::Failed, error),
         }
     }

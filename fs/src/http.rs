@@ -131,6 +131,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where a line for every answer goes.
     pub log: Option<AccessLog>,
+    /// More lines for who asks for metrics.
+    pub more_metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Takes a line for the log of failures.
     pub report: Box<dyn Fn(&str) + Send + Sync>,
     /// Tells seconds since 1970.
@@ -156,6 +158,7 @@ struct Shared {
     blobs: Blobs,
     limits: Limits,
     metrics: Metrics,
+    more_metrics: Box<dyn Fn() -> String + Send + Sync>,
     log: Option<AccessLog>,
     report: Box<dyn Fn(&str) + Send + Sync>,
     clock: fn() -> i64,
@@ -220,8 +223,8 @@ impl Shared {
         match path.map(crate::name::TreePath::as_str) {
             Some("metrics") => {
                 let snapshot = self.site.current().ok().flatten().map(|id| id.to_string());
-                let text = self.metrics.text(snapshot).into_bytes();
-                answer::to_probe(200, "text/plain; version=0.0.4; charset=utf-8", text, is_head)
+                let text = self.metrics.text(snapshot) + &(self.more_metrics)();
+                answer::to_probe(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes(), is_head)
             }
             Some("healthz") => self.health(is_head),
             _ => answer::to_nothing(request, None),
@@ -371,7 +374,7 @@ impl Control {
 impl Server {
     /// Begins to serve `site`, whose blobs are in `store`; returns when clients can connect.
     pub fn start(site: Site, store: Store, settings: Settings) -> Result<Self, HttpError> {
-        let Settings { listen, metrics, threads, limits, log, report, clock } = settings;
+        let Settings { listen, metrics, threads, limits, log, more_metrics, report, clock } = settings;
         let mut listeners = Vec::new();
         for (addresses, role) in [(&listen, Role::Public), (&metrics, Role::Metrics)] {
             for address in addresses {
@@ -392,6 +395,7 @@ impl Server {
             blobs: Blobs::new(store, limits.open_blobs),
             limits,
             metrics: Metrics::default(),
+            more_metrics,
             log,
             report,
             clock,

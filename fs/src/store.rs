@@ -8,6 +8,7 @@
 //! tmp/<lease>/      files of running processes; whoever comes next removes those of dead ones
 //! run/              sockets and logs of mounts
 //! work/<name>/      workspaces: what is not committed yet
+//! quarantine/       what was found to be damaged
 //! ballast           room for the day on which the disk is full
 //! unclean           what the disk failed to make durable, until it was looked at
 //! ```
@@ -255,6 +256,30 @@ impl Store {
         self.root.join("run")
     }
 
+    /// The directory of what was found to be damaged.
+    pub fn quarantine_dir(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// Takes what stands at `path` of the store out of use, for people to look at; returns where it is. `None` when
+    /// nothing was there.
+    pub fn quarantine(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
+        let dir = self.quarantine_dir();
+        fs::create_dir_all(&dir).context("create", &dir)?;
+        let name = path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().replace('/', "-");
+        for number in 0_u32.. {
+            let target = dir.join(format!("{name}.{number}"));
+            if target.symlink_metadata().is_ok() {
+                continue;
+            }
+            return match fs::rename(path, &target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                renamed => renamed.context("take out of use", path).map(|()| Some(target)),
+            };
+        }
+        Ok(None)
+    }
+
     /// Opens a blob for reading. Its length is the blob's size; its bytes are not verified here.
     pub fn open_blob(&self, id: BlobId) -> Result<File, StoreError> {
         let path = self.blob_path(id);
@@ -294,6 +319,15 @@ impl Store {
         let mut bytes = Vec::new();
         self.copy_blob(id, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Reads the commit file of a snapshot, not verified; `None` when there is none.
+    pub fn read_commit(&self, id: SnapshotId) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.commit_path(id);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.context("read", &path).map(Some),
+        }
     }
 
     /// Writes `bytes` as `commits/<name>`, replacing a file of that name: bytes and name are durable when it returns.

@@ -4,6 +4,8 @@
 //! one `BEGIN IMMEDIATE` transaction, durable when it returns (WAL, `synchronous=FULL`); several processes
 //! may have the catalogue open, and a reader never waits for a writer.
 
+use std::cell::Cell;
+use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use cfs_fs::digest::{BlobId, DigestError, NodeId, SnapshotId};
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::NodeError;
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use rustix::fs::Access;
@@ -26,13 +29,20 @@ mod fragments;
 mod garbage;
 mod hooks;
 mod host_files;
+mod integrity;
+mod journal;
+mod log;
 mod nodes;
 mod objects;
+mod rebuild;
 mod reflog;
 mod refs;
 mod revisions;
 mod schema;
+mod seals;
 mod snapshots;
+#[cfg(test)]
+pub(crate) mod tamper;
 mod unfinished;
 mod upstreams;
 
@@ -43,7 +53,10 @@ pub use fragments::{Fragments, Known, Learnt};
 pub use garbage::{Collection, Condemned, Moment, Pin, Retention};
 pub use hooks::HookRun;
 pub use host_files::HostFiles;
+pub use integrity::{Raw, SnapshotRow};
+pub use journal::{CopyFault, Link};
 pub use objects::Totals;
+pub use rebuild::LASTING;
 pub use reflog::{Chain, ChainFault, LogEntry};
 pub use refs::{Ref, Target};
 pub use unfinished::UnfinishedSync;
@@ -94,6 +107,22 @@ pub enum CatalogueError {
         path: PathBuf,
         /// Why not.
         reason: String,
+    },
+    /// The database was written by a newer cfs.
+    #[error("catalogue {path}: has schema {found}; this cfs knows {known}")]
+    TooNew {
+        /// The database file.
+        path: PathBuf,
+        /// The migrations that were applied.
+        found: i32,
+        /// Those that are known here.
+        known: usize,
+    },
+    /// There is no database where snapshots are.
+    #[error("catalogue {path}: is missing")]
+    Lost {
+        /// Where it should be.
+        path: PathBuf,
     },
     /// What the catalogue says cannot be true.
     #[error("catalogue is damaged: {what}")]
@@ -245,10 +274,19 @@ impl Catalogue {
         self.read("bring the write-ahead log home", bring_log_home)
     }
 
+    /// Writes a copy of the catalogue as it is at one moment to the new file `target`.
+    pub fn copy_to(&self, target: &Path) -> Result<(), CatalogueError> {
+        self.read("copy", |connection| {
+            let mut copy = Connection::open(target)?;
+            let backup = Backup::new(connection, &mut copy)?;
+            // In one go: all of it is read in one transaction.
+            backup.run_to_completion(c_int::MAX, Duration::ZERO, None)
+        })
+    }
+
     fn log_bytes(&self) -> u64 {
-        let mut path = self.path.clone().into_os_string();
-        path.push("-wal");
-        Path::new(&path).metadata().map_or(0, |meta| meta.len())
+        let [_, log, _] = family(&self.path);
+        log.metadata().map_or(0, |meta| meta.len())
     }
 
     /// Runs `work` on a connection for reading, outside a transaction: each statement sees the newest state.
@@ -276,13 +314,18 @@ impl Catalogue {
     ) -> Result<T, E> {
         let fail = |source| sqlite_error(verb, &self.path, source);
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = {
+        let (result, moved) = {
             let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-            let tx = Tx { inner: begun.map_err(fail)?, verb, path: &self.path };
+            let tx = Tx { inner: begun.map_err(fail)?, verb, path: &self.path, moved: Cell::new(false) };
             let result = work(&tx)?;
+            let moved = tx.moved.get();
             tx.inner.commit().map_err(fail)?;
-            result
+            (result, moved)
         };
+        if moved {
+            // The move stands whatever comes of this; the next one brings the copy up to date.
+            let _ = journal::catch_up(&journal::path_beside(&self.path), &connection);
+        }
         if self.log_bytes() > LOG_LIMIT_BYTES {
             // The commit stands whatever comes of this.
             let _ = bring_log_home(&connection);
@@ -296,6 +339,8 @@ struct Tx<'a> {
     inner: Transaction<'a>,
     verb: &'static str,
     path: &'a Path,
+    /// Whether the reflog has grown.
+    moved: Cell<bool>,
 }
 
 impl Tx<'_> {
@@ -303,6 +348,15 @@ impl Tx<'_> {
     fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, CatalogueError> {
         work(&self.inner).map_err(|source| sqlite_error(self.verb, self.path, source))
     }
+}
+
+/// A database with the files that SQLite keeps beside it: its log and the index of that.
+pub(crate) fn family(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|ending| {
+        let mut path = path.as_os_str().to_owned();
+        path.push(ending);
+        path.into()
+    })
 }
 
 fn bring_log_home(connection: &Connection) -> rusqlite::Result<()> {
@@ -333,6 +387,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "cell_size_check", "ON")?;
     connection.set_prepared_statement_cache_capacity(64);
+    seals::define(&connection)?;
     Ok(connection)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Always true: reading accepts only what writing makes, and what is read was checked against its names.
 
+use std::collections::BTreeMap;
+
 use cfs_fs::digest::{NodeId, SnapshotId};
 
 use crate::snapshot::Snapshot;
@@ -40,6 +42,18 @@ pub fn encode<N: AsRef<[u8]>>(snapshot: &Snapshot, nodes: &[(NodeId, N)]) -> Vec
         bytes.extend_from_slice(node);
     }
     bytes
+}
+
+/// As [`encode`], with the nodes of the commit file that the same snapshot had before; one that is none had none.
+pub fn encode_again<N: AsRef<[u8]>>(snapshot: &Snapshot, nodes: &[(NodeId, N)], before: &[u8]) -> Vec<u8> {
+    match decode(snapshot.id(), before) {
+        Ok(old) if !old.nodes.is_empty() => {
+            let new = nodes.iter().map(|(id, node)| (*id, node.as_ref()));
+            let all: BTreeMap<NodeId, &[u8]> = old.nodes.into_iter().chain(new).collect();
+            encode(snapshot, &all.into_iter().collect::<Vec<_>>())
+        }
+        _ => encode(snapshot, nodes),
+    }
 }
 
 /// Reads the commit file called `id`.

@@ -10,6 +10,7 @@ use cfs_fs::name::TreePath;
 use cfs_fs::store::lease::Lease;
 use cfs_fs::store::publish::{Publisher, Ready, Record};
 use cfs_fs::store::{Store, StoreError};
+use cfs_fs::sweep;
 use cfs_fs::tree::{Item, NodeMap, Stage};
 
 use crate::catalogue::{Catalogue, CatalogueError, Checked, Current, Fragments, HostFiles};
@@ -35,6 +36,9 @@ impl Depot {
     pub fn open(root: &Path) -> Result<Self, CatalogueError> {
         let store = Store::open(root)?;
         let path = root.join("catalogue.db");
+        if !path.exists() && !sweep::commits(&store)?.is_empty() {
+            return Err(CatalogueError::Lost { path });
+        }
         if !path.exists() {
             return Err(StoreError::NotAStore { path: root.to_owned() }.into());
         }

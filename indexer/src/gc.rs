@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use cfs_fs::digest::{BlobId, SnapshotId};
-use cfs_fs::store::StoreError;
+use cfs_fs::store::{Store, StoreError};
 use cfs_fs::tree::NodeError;
 use rustix::fs::{FlockOperation, flock};
 
@@ -176,8 +177,8 @@ pub struct Report {
 /// Why a collection was not made or not finished.
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
-    /// Another one is at work.
-    #[error("{path}: another collection is at work")]
+    /// Another one is at work, or something that must not meet one.
+    #[error("{path}: another collection, a check or a backup is at work")]
     Busy {
         /// The lock.
         path: PathBuf,
@@ -221,7 +222,7 @@ impl From<StoreError> for GcError {
 
 /// Collects garbage once. A node that is missing below a root ends it before anything is deleted.
 pub fn collect(depot: &Depot, options: &Options, progress: &mut OnProgress<'_>) -> Result<Report, GcError> {
-    let _alone = if options.dry_run { None } else { Some(lock(depot)?) };
+    let _alone = if options.dry_run { None } else { Some(lock(&depot.store)?) };
     if !options.dry_run {
         delete::finish(depot, options, progress)?;
         close_collections(depot)?;
@@ -259,13 +260,30 @@ pub fn collect(depot: &Depot, options: &Options, progress: &mut OnProgress<'_>) 
     Ok(report)
 }
 
+/// Keeps collections away as long as the result lives; [`GcError::Busy`] while one is at work. `None` where the store
+/// cannot be written, and so not collected either.
+pub fn pause(store: &Store) -> Result<Option<File>, GcError> {
+    match lock_file(store, FlockOperation::NonBlockingLockShared) {
+        Err(GcError::Catalogue(CatalogueError::Store(StoreError::Io { source, .. })))
+            if [ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied].contains(&source.kind()) =>
+        {
+            Ok(None)
+        }
+        locked => locked.map(Some),
+    }
+}
+
 /// Two collections at once would only get in each other's way.
-fn lock(depot: &Depot) -> Result<File, GcError> {
-    let path = depot.store.root().join("tmp/gc");
+pub(crate) fn lock(store: &Store) -> Result<File, GcError> {
+    lock_file(store, FlockOperation::NonBlockingLockExclusive)
+}
+
+fn lock_file(store: &Store, operation: FlockOperation) -> Result<File, GcError> {
+    let path = store.root().join("tmp/gc");
     let failed = |source: std::io::Error| StoreError::Io { verb: "lock", path: path.clone(), source };
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match flock(&file, operation) {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(GcError::Busy { path }),
         locked => locked.map(|()| file).map_err(|error| failed(error.into()).into()),
     }

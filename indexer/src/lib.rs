@@ -14,10 +14,11 @@
 //! - [`productmd`]: what installers and release tools read of composes; no files, no store.
 //! - [`sshsig`]: signatures of moves and approvals; [`audit`]: whether history is what was written.
 //! - [`approve`], [`compose`], [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`],
-//!   [`gc`]: the verbs.
+//!   [`gc`], [`fsck`], [`reindex`], [`backup`]: the verbs.
 
 pub mod approve;
 pub mod audit;
+pub mod backup;
 pub mod catalogue;
 pub mod changelog;
 pub mod checksum;
@@ -28,6 +29,7 @@ pub mod config;
 pub mod createrepo;
 pub mod depot;
 pub mod filelist;
+pub mod fsck;
 pub mod gc;
 pub mod hooks;
 pub mod import;
@@ -38,6 +40,7 @@ pub mod policy;
 pub mod productmd;
 pub mod promote;
 pub mod refname;
+pub mod reindex;
 pub mod repodata;
 pub mod repository;
 pub mod revision;

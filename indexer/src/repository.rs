@@ -26,6 +26,7 @@ use crate::repodata::{RepodataError, compression};
 use crate::rpm::Nevra;
 use crate::spread::spread;
 
+pub(crate) mod content;
 pub mod documents;
 
 /// Where a repository's list of metadata files is.

@@ -29,12 +29,14 @@ mod gather;
 mod harvest;
 mod partial;
 mod plan;
+mod refetch;
 mod repository;
 mod small;
 mod tree;
 mod verify;
 
 pub use harvest::{Gathered, Harvest, Survey, harvest, survey};
+pub use refetch::{Wanted, refetch};
 pub use small::{small_files, split};
 
 use address::Address;

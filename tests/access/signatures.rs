@@ -100,7 +100,7 @@ fn moves_are_signed_and_verified() {
     assert_eq!((&json["good"], &json["refs"][1]["signed"]["alice"]), (&true.into(), &4.into()), "{json}");
 
     // The signature of another move is none of this one.
-    sql(&sandbox, "DROP TRIGGER signatures_keep; UPDATE signatures SET signature =
+    sql(&sandbox, "DROP TRIGGER signatures_keep; DROP TRIGGER signatures_seal_update; UPDATE signatures SET signature =
         (SELECT signature FROM signatures ORDER BY entry LIMIT 1) WHERE entry = (SELECT max(entry) FROM signatures)");
     let error = sandbox.fails(1, ["log", "--verify"]);
     assert!(
@@ -109,7 +109,8 @@ fn moves_are_signed_and_verified() {
     );
     sql(
         &sandbox,
-        "DROP TRIGGER signatures_stay; DELETE FROM signatures WHERE entry = (SELECT max(entry) FROM signatures)",
+        "DROP TRIGGER signatures_stay; DROP TRIGGER signatures_seal_delete;
+         DELETE FROM signatures WHERE entry = (SELECT max(entry) FROM signatures)",
     );
     let error = sandbox.fails(1, ["log", "--verify"]);
     assert!(error.contains("production: generation 4 is not signed"), "{error}");

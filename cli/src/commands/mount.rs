@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,6 +20,7 @@ use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
 use cfs_fs::view::ghosts::Grace;
 use cfs_fs::view::{Options, View};
 use cfs_indexer::depot::Depot;
+use cfs_indexer::fsck::scrub::Scrub;
 use cfs_indexer::refname::RefName;
 use cfs_indexer::views::Held;
 use rustix::fs::{FlockOperation, flock};
@@ -99,6 +101,10 @@ pub struct Args {
     /// Hours for which names that a promotion removed are found by their exact paths.
     #[arg(long, value_name = "HOURS", default_value_t = Grace::default().seconds / 3600)]
     grace: u32,
+
+    /// Read all blobs over and over, so many MiB a second, and say in the log which are bad [default: do not].
+    #[arg(long, value_name = "MIB")]
+    scrub: Option<NonZeroU64>,
 
     /// Serve for another `cfs mount`, which waits for a word on standard output.
     #[arg(long, hide = true, requires = "foreground")]
@@ -237,6 +243,9 @@ fn launch(args: &Args, context: &Context<'_>, store: &Store, dir: &Path) -> Resu
     }
     command.args(args.no_hardlinks.then_some("--no-hardlinks"));
     command.args(["--grace", &args.grace.to_string()]);
+    if let Some(mib) = args.scrub {
+        command.args(["--scrub", &mib.to_string()]);
+    }
     command.arg("--").arg(dir);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::io("run", &program, error))?;
@@ -423,7 +432,13 @@ fn mount(args: &Args, depot: Depot, dir: &Path) -> Result<(Mounted, Option<Follo
     let catalogue = Arc::new(catalogue);
     let nodes = CachedNodes::new(Arc::clone(&catalogue), args.cache_size.saturating_mul(1 << 20));
     let nodes = Arc::new(nodes);
-    let gauges = metrics::gauges(&nodes, &catalogue);
+    let mut gauges = metrics::gauges(&nodes, &catalogue);
+    if let Some(mib) = args.scrub {
+        let (root, rate_bytes) = (root.to_owned(), mib.get().saturating_mul(1 << 20));
+        gauges.extend(metrics::of_scrub(
+            &Scrub { root, rate_bytes, clock: now, report: Box::new(report) }.start(),
+        ));
+    }
     let held = Held::new(catalogue, store.clone(), options.grace.seconds.into());
     let view = Arc::new(View::new(held, nodes, store, options));
     let in_use = Arc::downgrade(&view);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
 use cfs_fs::view::ghosts::Grace;
 use cfs_fs::view::roots::Kept;
 use cfs_indexer::depot::Depot;
+use cfs_indexer::fsck::scrub::{self, Scrub};
 use cfs_indexer::refname::RefName;
 use cfs_indexer::views::Held;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -61,6 +62,10 @@ pub struct Args {
     /// Hours for which files that a promotion removed are still found by their exact paths.
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     grace: u32,
+
+    /// Read all blobs over and over, so many MiB a second, and say in the log which are bad [default: do not].
+    #[arg(long, value_name = "MIB")]
+    scrub: Option<NonZeroU64>,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -174,15 +179,27 @@ fn settings(args: &Args, context: &Context<'_>) -> Result<Settings, CommandError
             "the limit of {files} open files allows {possible} connections instead of {wanted}"
         ));
     }
+    let scrub = args.scrub.map(|mib| {
+        let (root, rate_bytes) = (context.settings.store.clone(), mib.get().saturating_mul(1 << 20));
+        Scrub { root, rate_bytes, clock: now, report: Box::new(report) }.start()
+    });
+    let more_metrics: Box<dyn Fn() -> String + Send + Sync> =
+        Box::new(move || scrub.as_ref().map(|counts| scrub::metrics_text(counts)).unwrap_or_default());
     Ok(Settings {
         listen: args.listen.clone(),
         metrics: args.metrics.clone(),
         threads: args.threads.map_or_else(Context::threads, NonZeroUsize::get),
         limits,
         log,
-        report: Box::new(|text| output::error(format_args!("{} {text}", time(now())))),
+        more_metrics,
+        report: Box::new(report),
         clock: now,
     })
+}
+
+/// A line of the log.
+fn report(text: &str) {
+    output::error(format_args!("{} {text}", time(now())));
 }
 
 fn now() -> i64 {

@@ -224,7 +224,10 @@ impl Catalogue {
         let mut nodes: Vec<_> = nodes.into_iter().collect();
         nodes.sort_unstable_by_key(|(id, _)| *id);
         let id = snapshot.id();
-        store.write_commit(lease, &id.to_string(), &commitfile::encode(&snapshot, &nodes))?;
+        // The same snapshot may have been committed before, with nodes that are known since.
+        let before = store.read_commit(id)?.unwrap_or_default();
+        let file = commitfile::encode_again(&snapshot, &nodes, &before);
+        store.write_commit(lease, &id.to_string(), &file)?;
         let new = New { id, snapshot, nodes, known, named, reason };
         let (name, snapshot) = (name.clone(), Some(new));
         Ok(Prepared { name, expected, generation: 0, snapshot, signature: None })

@@ -24,6 +24,20 @@ impl Nodes for Catalogue {
 }
 
 impl Catalogue {
+    /// The bytes of nodes, sorted by name; those that are not there are left out.
+    pub fn encoded_nodes(&self, ids: &HashSet<NodeId>) -> Result<Vec<(NodeId, Vec<u8>)>, CatalogueError> {
+        self.read("read nodes", |connection| {
+            let mut statement = connection.prepare_cached("SELECT data FROM nodes WHERE hash = ?")?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                let data = statement.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+                found.extend(data.map(|data| (*id, data)));
+            }
+            found.sort_unstable_by_key(|(id, _)| *id);
+            Ok(found)
+        })
+    }
+
     /// Drops from `nodes` those that the catalogue has, and returns these.
     pub(super) fn retain_unknown_nodes(
         &self,

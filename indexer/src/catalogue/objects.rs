@@ -166,6 +166,11 @@ pub(super) fn code(algorithm: Algorithm) -> u8 {
     }
 }
 
+/// The algorithm of a number in the column `algorithm`.
+pub(super) fn algorithm(number: u8) -> Option<Algorithm> {
+    Algorithm::ALL.into_iter().find(|algorithm| code(*algorithm) == number)
+}
+
 /// Makes blobs (sorted) live.
 pub(super) fn insert(
     tx: &Tx<'_>,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use cfs_fs::digest::{Digest, SnapshotId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::journal::Link;
 use super::refs::{self, Target, parse_name};
 use super::{Catalogue, CatalogueError, Signer, Tx};
 use crate::refname::RefName;
@@ -191,15 +192,12 @@ impl Chain {
 type Moves = BTreeMap<RefName, (u64, Option<Target>, i64)>;
 
 fn follow_chain(connection: &Connection, chain: &mut Chain) -> rusqlite::Result<Moves> {
-    let sql = "SELECT number, ref, generation, old, new, target, at, actor, reason, previous, entry
-         FROM reflog ORDER BY number";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([])?;
+    let mut statement = connection.prepare_cached(LINKS)?;
+    let mut rows = statement.query([i64::MIN])?;
     let mut moves = Moves::new();
     while let Some(row) = rows.next()? {
-        let read = || Ok::<_, rusqlite::Error>((from_row(row)?, row.get(9)?, row.get(10)?));
-        let (entry, previous, hash) = match read() {
-            Ok(read) => read,
+        let Link { entry, previous, hash } = match link_from_row(row) {
+            Ok(link) => link,
             Err(error) => {
                 chain.length += 1;
                 let number: i64 = row.get(0)?;
@@ -275,18 +273,25 @@ pub(super) fn append(tx: &Tx<'_>, moved: &Move<'_>) -> Result<u64, CatalogueErro
         reason: moved.reason.to_owned(),
     };
     let hash = chain(&previous, &entry);
+    tx.moved.set(true);
+    insert(tx, &Link { entry, previous, hash })?;
+    Ok(number)
+}
+
+/// Writes a row.
+pub(super) fn insert(tx: &Tx<'_>, link: &Link) -> Result<(), CatalogueError> {
+    let Link { entry, previous, hash } = link;
     let (new, target) = entry.new.as_ref().map_or((None, None), Target::columns);
     tx.run(|connection| {
         let sql = "INSERT INTO reflog(number, ref, generation, old, new, target, at, actor, reason, previous, entry)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let old = entry.old.as_ref().map(SnapshotId::as_bytes);
         let row = (
-            number, entry.name.as_str(), entry.generation, old, new, target, entry.at, &entry.actor,
+            entry.number, entry.name.as_str(), entry.generation, old, new, target, entry.at, &entry.actor,
             &entry.reason, previous, hash,
         );
         connection.prepare_cached(sql)?.execute(row).map(drop)
-    })?;
-    Ok(number)
+    })
 }
 
 fn last(connection: &Connection) -> rusqlite::Result<Option<(u64, [u8; 32])>> {
@@ -294,9 +299,15 @@ fn last(connection: &Connection) -> rusqlite::Result<Option<(u64, [u8; 32])>> {
     connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
-/// BLAKE3 of the previous hash and the entry's text: its fields, each with its length before it.
-fn chain(previous: &[u8; 32], entry: &LogEntry) -> [u8; 32] {
+/// BLAKE3 of the previous hash and the entry's text.
+pub(super) fn chain(previous: &[u8; 32], entry: &LogEntry) -> [u8; 32] {
     let mut bytes = previous.to_vec();
+    bytes.extend(text(entry));
+    *Digest::of(&bytes).as_bytes()
+}
+
+/// The entry's fields, each with its length before it.
+pub(super) fn text(entry: &LogEntry) -> Vec<u8> {
     let old = entry.old.map(|id| id.to_string()).unwrap_or_default();
     let new = match &entry.new {
         Some(Target::Snapshot(id)) => format!("snapshot {id}"),
@@ -313,10 +324,16 @@ fn chain(previous: &[u8; 32], entry: &LogEntry) -> [u8; 32] {
         entry.actor.clone(),
         entry.reason.clone(),
     ];
-    for field in fields {
-        bytes.extend(format!("{}:{field}\n", field.len()).into_bytes());
-    }
-    *Digest::of(&bytes).as_bytes()
+    fields.iter().flat_map(|field| format!("{}:{field}\n", field.len()).into_bytes()).collect()
+}
+
+/// Reads the entries after a number, whose rows are for [`link_from_row`].
+pub(super) const LINKS: &str =
+    "SELECT number, ref, generation, old, new, target, at, actor, reason, previous, entry
+     FROM reflog WHERE number > ? ORDER BY number";
+
+pub(super) fn link_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
+    Ok(Link { entry: from_row(row)?, previous: row.get(9)?, hash: row.get(10)? })
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<LogEntry> {

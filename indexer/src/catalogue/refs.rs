@@ -140,7 +140,7 @@ impl Catalogue {
 }
 
 /// Removes a ref and what is known of its syncs.
-fn forget(connection: &Connection, name: &RefName) -> rusqlite::Result<()> {
+pub(super) fn forget(connection: &Connection, name: &RefName) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM refs WHERE name = ?",
         "DELETE FROM upstreams WHERE ref = ?",

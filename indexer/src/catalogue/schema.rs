@@ -6,9 +6,9 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Row, TransactionBehavior};
 
-use super::{CatalogueError, connect, sqlite_error};
+use super::{CatalogueError, connect, seals, sqlite_error};
 
 /// "cfs1", so that `file` and people know what the database is.
 const APPLICATION_ID: i32 = 0x6366_7331;
@@ -189,6 +189,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE TRIGGER signatures_stay BEFORE DELETE ON signatures
         BEGIN SELECT RAISE(ABORT, 'signatures are append-only'); END;
 ",
+    seals::MIGRATION,
 ];
 
 /// Creates an empty database in WAL mode at `path`; a database that is there already is left alone.
@@ -224,7 +225,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Ca
     match usize::try_from(applied) {
         Ok(applied) if applied == known => return Ok(()),
         Ok(applied) if applied < known => {}
-        _ => return Err(unusable(format!("has schema {applied}; this cfs knows {known}"))),
+        _ => return Err(CatalogueError::TooNew { path: path.to_owned(), found: applied, known }),
     }
     apply(connection).map_err(|source| sqlite_error("bring the schema up to date", path, source))
 }
@@ -235,7 +236,38 @@ fn apply(connection: &mut Connection) -> rusqlite::Result<()> {
     let applied: usize = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for migration in MIGRATIONS.iter().skip(applied) {
         tx.execute_batch(migration)?;
+        if *migration == seals::MIGRATION {
+            seals::renew(&tx)?;
+        }
     }
     tx.pragma_update(None, "user_version", MIGRATIONS.len().max(applied))?;
     tx.commit()
+}
+
+/// A table, an index or a trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    /// `table`, `index` or `trigger`.
+    pub(super) kind: String,
+    pub(super) name: String,
+    /// The table that it is about.
+    table: String,
+    /// How it is made; `None` for what SQLite makes by itself.
+    sql: Option<String>,
+}
+
+/// What a database consists of.
+pub(super) fn listing(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
+    let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
+    let part = |row: &Row<'_>| {
+        Ok(Part { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? })
+    };
+    connection.prepare(sql)?.query_map([], part)?.collect()
+}
+
+/// What a catalogue should consist of.
+pub(super) fn expected() -> rusqlite::Result<Vec<Part>> {
+    let mut connection = Connection::open_in_memory()?;
+    apply(&mut connection)?;
+    listing(&connection)
 }

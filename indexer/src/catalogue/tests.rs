@@ -339,7 +339,7 @@ fn a_catalogue_of_the_future_or_of_others_is_not_touched() {
     drop(depot);
     let connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(Catalogue::open(&path), Err(CatalogueError::Unusable { .. })));
+    assert!(matches!(Catalogue::open(&path), Err(CatalogueError::TooNew { found: 99, .. })));
     let foreign = temp.path().join("foreign.db");
     Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
     assert!(matches!(Catalogue::open(&foreign), Err(CatalogueError::Unusable { .. })));

@@ -1,7 +1,7 @@
 //! Upstreams: from what the last complete sync of a path was made, so that the next one can end at once.
 
 use cfs_fs::digest::{BlobId, NodeId};
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Row};
 
 use super::{Catalogue, CatalogueError};
 use crate::revision::RefPath;
@@ -22,20 +22,21 @@ pub struct Upstream {
 }
 
 impl Catalogue {
+    /// Returns all last complete syncs, the newest first.
+    pub fn upstreams(&self) -> Result<Vec<Upstream>, CatalogueError> {
+        self.read("read upstreams", |connection| {
+            let sql =
+                "SELECT url, repomd, tree, policy, synced FROM upstreams ORDER BY synced DESC, ref, path";
+            connection.prepare_cached(sql)?.query_map([], from_row)?.collect()
+        })
+    }
+
     /// Returns the last complete sync into `place`.
     pub fn upstream(&self, place: &RefPath) -> Result<Option<Upstream>, CatalogueError> {
         self.read("read an upstream", |connection| {
             let sql = "SELECT url, repomd, tree, policy, synced FROM upstreams WHERE ref = ? AND path = ?";
             let mut statement = connection.prepare_cached(sql)?;
-            let found = statement.query_row((place.name.as_str(), place.path.as_str()), |row| {
-                Ok(Upstream {
-                    url: row.get(0)?,
-                    repomd: row.get::<_, [u8; 32]>(1)?.into(),
-                    tree: row.get::<_, [u8; 32]>(2)?.into(),
-                    policy: row.get(3)?,
-                    synced: row.get(4)?,
-                })
-            });
+            let found = statement.query_row((place.name.as_str(), place.path.as_str()), from_row);
             found.optional()
         })
     }
@@ -62,4 +63,14 @@ impl Catalogue {
             })
         })
     }
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Upstream> {
+    Ok(Upstream {
+        url: row.get(0)?,
+        repomd: row.get::<_, [u8; 32]>(1)?.into(),
+        tree: row.get::<_, [u8; 32]>(2)?.into(),
+        policy: row.get(3)?,
+        synced: row.get(4)?,
+    })
 }

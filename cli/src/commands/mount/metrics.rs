@@ -10,6 +10,7 @@ use cfs_fs::fuse::{Gauge, Stats};
 use cfs_fs::mounts::{self, STATS_LABEL};
 use cfs_fs::tree::cache::CachedNodes;
 use cfs_fs::view::roots::Roots;
+use cfs_indexer::fsck::scrub;
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
@@ -79,6 +80,15 @@ pub(super) fn gauges<R: Roots + 'static>(nodes: &Arc<CachedNodes<Arc<R>>>, roots
             value: Box::new(move || roots.moves().unwrap_or(0)),
         },
     ]
+}
+
+/// What is told of the reading of all blobs.
+pub(super) fn of_scrub(counts: &Arc<scrub::Counts>) -> Vec<Gauge> {
+    let gauge = |(name, help, value): scrub::Metric| {
+        let counts = Arc::clone(counts);
+        Gauge { name, help, value: Box::new(move || value(&counts)) }
+    };
+    scrub::METRICS.into_iter().map(gauge).collect()
 }
 
 /// Listens at `address`.

@@ -1,0 +1,233 @@
+-- A catalogue of schema 8, as cfs wrote it then.
+PRAGMA foreign_keys = OFF;
+PRAGMA page_size = 8192;
+PRAGMA application_id = 1667658545;
+CREATE TABLE approvals(
+        number INTEGER PRIMARY KEY,
+        view TEXT NOT NULL,
+        snapshot BLOB NOT NULL REFERENCES snapshots(id),
+        user TEXT NOT NULL,
+        given INTEGER NOT NULL CHECK(given IN (0, 1)),
+        signature TEXT,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) STRICT;
+CREATE TABLE collected(
+        snapshot BLOB PRIMARY KEY REFERENCES snapshots(id),
+        at INTEGER NOT NULL,
+        nodes INTEGER
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE collections(
+        number INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        leases TEXT
+    ) STRICT;
+CREATE TABLE condemned(
+        kind INTEGER NOT NULL,
+        hash BLOB NOT NULL CHECK(length(hash) = 32),
+        collection INTEGER NOT NULL,
+        deleting INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY(kind, hash)
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE digests(
+        algorithm INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        hash BLOB NOT NULL CHECK(length(hash) = 32),
+        PRIMARY KEY(algorithm, digest)
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE hook_runs(
+        number INTEGER PRIMARY KEY,
+        hook TEXT NOT NULL,
+        entry INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        succeeded INTEGER NOT NULL,
+        output TEXT NOT NULL
+    ) STRICT;
+CREATE TABLE hooks(
+        hook TEXT PRIMARY KEY,
+        heard INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE nodes(
+        number INTEGER PRIMARY KEY,
+        hash BLOB NOT NULL UNIQUE CHECK(length(hash) = 32),
+        data BLOB NOT NULL
+    ) STRICT;
+CREATE TABLE objects(
+        hash BLOB PRIMARY KEY CHECK(length(hash) = 32),
+        size INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE pins(
+        snapshot BLOB PRIMARY KEY REFERENCES snapshots(id),
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE reflog(
+        number INTEGER PRIMARY KEY,
+        ref TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        old BLOB,
+        new BLOB REFERENCES snapshots(id),
+        target TEXT,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        previous BLOB NOT NULL CHECK(length(previous) = 32),
+        entry BLOB NOT NULL CHECK(length(entry) = 32),
+        UNIQUE(ref, generation)
+    ) STRICT;
+CREATE TABLE refs(
+        name TEXT PRIMARY KEY,
+        snapshot BLOB REFERENCES snapshots(id),
+        target TEXT,
+        generation INTEGER NOT NULL CHECK(generation > 0),
+        updated INTEGER NOT NULL,
+        CHECK((snapshot IS NULL) <> (target IS NULL))
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE seals(
+        name TEXT PRIMARY KEY,
+        sum BLOB NOT NULL CHECK(length(sum) = 32)
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE signatures(
+        entry INTEGER PRIMARY KEY REFERENCES reflog(number),
+        signature TEXT NOT NULL
+    ) STRICT;
+CREATE TABLE snapshots(
+        id BLOB PRIMARY KEY CHECK(length(id) = 32),
+        root BLOB NOT NULL CHECK(length(root) = 32),
+        created INTEGER NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE unfinished(
+        ref TEXT NOT NULL,
+        path TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY(ref, path)
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE upstreams(
+        ref TEXT NOT NULL,
+        path TEXT NOT NULL,
+        url TEXT NOT NULL,
+        repomd BLOB NOT NULL CHECK(length(repomd) = 32),
+        tree BLOB NOT NULL CHECK(length(tree) = 32),
+        policy TEXT NOT NULL,
+        synced INTEGER NOT NULL,
+        PRIMARY KEY(ref, path)
+    ) STRICT, WITHOUT ROWID;
+INSERT INTO digests(algorithm,digest,hash) VALUES(4,X'27DD8ED44A83FF94D557F9FD0412ED5A8CBCA69EA04922D88C01184A07300A5A',X'EF40086AD8A395C7A05B5F70CF2575AD187F637AD813136292CB39610694DB73');
+INSERT INTO digests(algorithm,digest,hash) VALUES(4,X'2C8B08DA5CE60398E1F19AF0E5DCCC744DF274B826ABE585EABA68C525434806',X'E0E63AA4C8E1ED796CB104D8A074E553C99FFF18D140E886667013EF2780AE23');
+INSERT INTO digests(algorithm,digest,hash) VALUES(4,X'F6936912184481F5EDD4C304CE27C5A1A827804FC7F329F43D273B8621870776',X'60FB664876A40C05FC85D3FAE1FA06EE5B6FA90AD45AB8CE418DDD4F6ED029A0');
+INSERT INTO hook_runs(number,hook,entry,at,succeeded,output) VALUES(1,'tell',1,1700000000,1,'told');
+INSERT INTO hooks(hook,heard) VALUES('tell',3);
+INSERT INTO nodes(number,hash,data) VALUES(1,X'2C1826058203B63C9EFF560C28591C70816F5EBFA21536E8FF054595B579B226',X'01000302000364697280C49FD50C49EE2E7A715C977BDF65056A8E14E19976EC83395C0C916EE24ABF2BA282D009010000040300046C696E6B00076469722F74776F0000036F6E650004E0E63AA4C8E1ED796CB104D8A074E553C99FFF18D140E886667013EF2780AE23');
+INSERT INTO nodes(number,hash,data) VALUES(2,X'396EAB8EBE8B2247FED631CEE54835E0C8678AB1CC0D5B8A73F9F86E813187D5',X'010000');
+INSERT INTO nodes(number,hash,data) VALUES(3,X'49EE2E7A715C977BDF65056A8E14E19976EC83395C0C916EE24ABF2BA282D009',X'01000100000374776F80C49FD50C04EF40086AD8A395C7A05B5F70CF2575AD187F637AD813136292CB39610694DB73');
+INSERT INTO nodes(number,hash,data) VALUES(4,X'B7FB15A1C29A6C60508077CD897DE10749925AC3A2CC6B03348470CDF6804423',X'01000402000364697280C49FD50C49EE2E7A715C977BDF65056A8E14E19976EC83395C0C916EE24ABF2BA282D009010000040300046C696E6B00076469722F74776F0000036F6E650004E0E63AA4C8E1ED796CB104D8A074E553C99FFF18D140E886667013EF2780AE2300010474687265C8010660FB664876A40C05FC85D3FAE1FA06EE5B6FA90AD45AB8CE418DDD4F6ED029A0');
+INSERT INTO objects(hash,size) VALUES(X'60FB664876A40C05FC85D3FAE1FA06EE5B6FA90AD45AB8CE418DDD4F6ED029A0',6);
+INSERT INTO objects(hash,size) VALUES(X'E0E63AA4C8E1ED796CB104D8A074E553C99FFF18D140E886667013EF2780AE23',4);
+INSERT INTO objects(hash,size) VALUES(X'EF40086AD8A395C7A05B5F70CF2575AD187F637AD813136292CB39610694DB73',4);
+INSERT INTO pins(snapshot,at,actor,reason) VALUES(X'A036F12B492A9DF83423C2C8B23F877016B219B4EA4101A006A9CE80492D5A82',1795266782,'0@vm','kept');
+INSERT INTO reflog(number,ref,generation,old,new,target,at,actor,reason,previous,entry) VALUES(1,'compose/9/x',1,NULL,X'A036F12B492A9DF83423C2C8B23F877016B219B4EA4101A006A9CE80492D5A82',NULL,1795266782,'0@vm','import tree',X'0000000000000000000000000000000000000000000000000000000000000000',X'EE581A219E70D6A3A3B15AE19F5BBEE6C2E6C739AF5C52D497EB3A255E3904BC');
+INSERT INTO reflog(number,ref,generation,old,new,target,at,actor,reason,previous,entry) VALUES(2,'compose/9/x',2,X'A036F12B492A9DF83423C2C8B23F877016B219B4EA4101A006A9CE80492D5A82',X'188D299C1C1A96AFCC0440B9E17B8EBA2C6BE6C6B6C187D897504927DD50ECDF',NULL,1795266782,'0@vm','import tree',X'EE581A219E70D6A3A3B15AE19F5BBEE6C2E6C739AF5C52D497EB3A255E3904BC',X'879D62F9A212C37CDE57A75E254CA5ECA763BC7173D49C8DE086F5B09EBDD0FA');
+INSERT INTO reflog(number,ref,generation,old,new,target,at,actor,reason,previous,entry) VALUES(3,'production',1,NULL,X'6B379EDF66E11FB538315D71B59501D283EF5C8A33CCE29621AC5F794EF7A401',NULL,1795266782,'0@vm','promote compose/9/x (188d299c1c1a)',X'879D62F9A212C37CDE57A75E254CA5ECA763BC7173D49C8DE086F5B09EBDD0FA',X'9A4C40CBBEB302130C1986F6F6C3024CC4C6FA9E029F62E522023CE742BEB9DD');
+INSERT INTO reflog(number,ref,generation,old,new,target,at,actor,reason,previous,entry) VALUES(4,'staging',1,NULL,X'3591C11D670195708FD3B364D4031F40DCF371AFFC7663CFF3A50702207DD0CD',NULL,1795266782,'0@vm','promote compose/9/x@{1} (a036f12b492a)',X'9A4C40CBBEB302130C1986F6F6C3024CC4C6FA9E029F62E522023CE742BEB9DD',X'12E758705062E3B695258FA65DAAAAEE65EDC616B694111FB1E6E5572FA029D5');
+INSERT INTO reflog(number,ref,generation,old,new,target,at,actor,reason,previous,entry) VALUES(5,'latest',1,NULL,NULL,'production',1795266782,'0@vm','link',X'12E758705062E3B695258FA65DAAAAEE65EDC616B694111FB1E6E5572FA029D5',X'6C2C4938F90973174F52614409370E1EEEFD424760B7615974354DA76BDB4E1E');
+INSERT INTO refs(name,snapshot,target,generation,updated) VALUES('compose/9/x',X'188D299C1C1A96AFCC0440B9E17B8EBA2C6BE6C6B6C187D897504927DD50ECDF',NULL,2,1795266782);
+INSERT INTO refs(name,snapshot,target,generation,updated) VALUES('latest',NULL,'production',1,1795266782);
+INSERT INTO refs(name,snapshot,target,generation,updated) VALUES('production',X'6B379EDF66E11FB538315D71B59501D283EF5C8A33CCE29621AC5F794EF7A401',NULL,1,1795266782);
+INSERT INTO refs(name,snapshot,target,generation,updated) VALUES('staging',X'3591C11D670195708FD3B364D4031F40DCF371AFFC7663CFF3A50702207DD0CD',NULL,1,1795266782);
+INSERT INTO seals(name,sum) VALUES('approvals',X'0000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO seals(name,sum) VALUES('collected',X'0000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO seals(name,sum) VALUES('collections',X'0000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO seals(name,sum) VALUES('condemned',X'0000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO seals(name,sum) VALUES('hook_runs',X'C3E78B1FEEDC9C0036277140075C4C9FFE6AAB30DCE9FC1ADBCC66B41923A814');
+INSERT INTO seals(name,sum) VALUES('hooks',X'95D878705FC5E7A245ABCBBF98910EF5E038266DBB390B6EEF8B59C2C5CD906D');
+INSERT INTO seals(name,sum) VALUES('pins',X'22AC2CCD25ACE49433964F95A4645219275BA2339AA4B330468EEDDE9390136E');
+INSERT INTO seals(name,sum) VALUES('signatures',X'B4AF46041468D7E2C1A9CCD8E5B72C2B7110B9B70E05D3A1A521B95FD7B61064');
+INSERT INTO seals(name,sum) VALUES('unfinished',X'9D99D6AB702D410FB0FCB4D9699A93F7B67C63A736FBA046F41A11CE5D7FAC19');
+INSERT INTO seals(name,sum) VALUES('upstreams',X'935B30DC239F3120CE841FB77D16CC8A6184218EE63C7630999799B39E13DF7D');
+INSERT INTO signatures(entry,signature) VALUES(3,'a signature');
+INSERT INTO snapshots(id,root,created,record) VALUES(X'188D299C1C1A96AFCC0440B9E17B8EBA2C6BE6C6B6C187D897504927DD50ECDF',X'B7FB15A1C29A6C60508077CD897DE10749925AC3A2CC6B03348470CDF6804423',1795266782,X'6366732D736E617073686F7420310A726F6F7420623766623135613163323961366336303530383037376364383937646531303734393932356163336132636336623033333438343730636466363830343432330A6D74696D6520313730303030303030300A66696C657320330A6469727320310A73796D6C696E6B7320310A62797465732031340A706172656E7420613033366631326234393261396466383334323363326338623233663837373031366232313962346561343130316130303661396365383034393264356138320A6372656174656420313739353236363738320A63726561746F72203040766D0A746F6F6C2063667320302E312E300A6D65746120696D706F72742E64697220747265650A6D657373616765200A');
+INSERT INTO snapshots(id,root,created,record) VALUES(X'3591C11D670195708FD3B364D4031F40DCF371AFFC7663CFF3A50702207DD0CD',X'2C1826058203B63C9EFF560C28591C70816F5EBFA21536E8FF054595B579B226',1795266782,X'6366732D736E617073686F7420310A726F6F7420326331383236303538323033623633633965666635363063323835393163373038313666356562666132313533366538666630353435393562353739623232360A6D74696D6520313730303030303030300A66696C657320320A6469727320310A73796D6C696E6B7320310A627974657320380A706172656E7420613033366631326234393261396466383334323363326338623233663837373031366232313962346561343130316130303661396365383034393264356138320A6372656174656420313739353236363738320A63726561746F72203040766D0A746F6F6C2063667320302E312E300A6D65746120676174652E696E636F6D706C657465207061737365640A6D65746120676174652E6D74696D65207061737365640A6D6574612070726F6D6F74652E736F7572636520636F6D706F73652F392F78407B317D0A6D657373616765200A');
+INSERT INTO snapshots(id,root,created,record) VALUES(X'6B379EDF66E11FB538315D71B59501D283EF5C8A33CCE29621AC5F794EF7A401',X'B7FB15A1C29A6C60508077CD897DE10749925AC3A2CC6B03348470CDF6804423',1795266782,X'6366732D736E617073686F7420310A726F6F7420623766623135613163323961366336303530383037376364383937646531303734393932356163336132636336623033333438343730636466363830343432330A6D74696D6520313730303030303030300A66696C657320330A6469727320310A73796D6C696E6B7320310A62797465732031340A706172656E7420313838643239396331633161393661666363303434306239653137623865626132633662653663366236633138376438393735303439323764643530656364660A6372656174656420313739353236363738320A63726561746F72203040766D0A746F6F6C2063667320302E312E300A6D65746120676174652E696E636F6D706C657465207061737365640A6D65746120676174652E6D74696D65207061737365640A6D6574612070726F6D6F74652E736F7572636520636F6D706F73652F392F780A6D657373616765200A');
+INSERT INTO snapshots(id,root,created,record) VALUES(X'A036F12B492A9DF83423C2C8B23F877016B219B4EA4101A006A9CE80492D5A82',X'2C1826058203B63C9EFF560C28591C70816F5EBFA21536E8FF054595B579B226',1795266782,X'6366732D736E617073686F7420310A726F6F7420326331383236303538323033623633633965666635363063323835393163373038313666356562666132313533366538666630353435393562353739623232360A6D74696D6520313730303030303030300A66696C657320320A6469727320310A73796D6C696E6B7320310A627974657320380A6372656174656420313739353236363738320A63726561746F72203040766D0A746F6F6C2063667320302E312E300A6D65746120696D706F72742E64697220747265650A6D657373616765200A');
+INSERT INTO unfinished(ref,path,at,reason) VALUES('compose/9/x','extras',1700000000,'the connection was reset');
+INSERT INTO upstreams(ref,path,url,repomd,tree,policy,synced) VALUES('compose/9/x','dir','https://example.org/repo',X'60FB664876A40C05FC85D3FAE1FA06EE5B6FA90AD45AB8CE418DDD4F6ED029A0',X'2C1826058203B63C9EFF560C28591C70816F5EBFA21536E8FF054595B579B226','all',1700000000);
+CREATE INDEX approvals_by_view ON approvals(view, snapshot);
+CREATE TRIGGER approvals_keep BEFORE UPDATE ON approvals
+        BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
+CREATE TRIGGER approvals_seal_delete AFTER DELETE ON approvals BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'approvals', old.number, old.view, old.snapshot, old.user, old.given, old.signature, old.at, old.actor, old.message) WHERE name = 'approvals'; END;
+CREATE TRIGGER approvals_seal_insert AFTER INSERT ON approvals BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'approvals', new.number, new.view, new.snapshot, new.user, new.given, new.signature, new.at, new.actor, new.message) WHERE name = 'approvals'; END;
+CREATE TRIGGER approvals_seal_update AFTER UPDATE ON approvals BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'approvals', old.number, old.view, old.snapshot, old.user, old.given, old.signature, old.at, old.actor, old.message), 'approvals', new.number, new.view, new.snapshot, new.user, new.given, new.signature, new.at, new.actor, new.message) WHERE name = 'approvals'; END;
+CREATE TRIGGER approvals_stay BEFORE DELETE ON approvals
+        BEGIN SELECT RAISE(ABORT, 'approvals are append-only'); END;
+CREATE TRIGGER collected_seal_delete AFTER DELETE ON collected BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'collected', old.snapshot, old.at, old.nodes) WHERE name = 'collected'; END;
+CREATE TRIGGER collected_seal_insert AFTER INSERT ON collected BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'collected', new.snapshot, new.at, new.nodes) WHERE name = 'collected'; END;
+CREATE TRIGGER collected_seal_update AFTER UPDATE ON collected BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'collected', old.snapshot, old.at, old.nodes), 'collected', new.snapshot, new.at, new.nodes) WHERE name = 'collected'; END;
+CREATE TRIGGER collections_seal_delete AFTER DELETE ON collections BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'collections', old.number, old.at, old.leases) WHERE name = 'collections'; END;
+CREATE TRIGGER collections_seal_insert AFTER INSERT ON collections BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'collections', new.number, new.at, new.leases) WHERE name = 'collections'; END;
+CREATE TRIGGER collections_seal_update AFTER UPDATE ON collections BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'collections', old.number, old.at, old.leases), 'collections', new.number, new.at, new.leases) WHERE name = 'collections'; END;
+CREATE TRIGGER condemned_seal_delete AFTER DELETE ON condemned BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'condemned', old.kind, old.hash, old.collection, old.deleting) WHERE name = 'condemned'; END;
+CREATE TRIGGER condemned_seal_insert AFTER INSERT ON condemned BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'condemned', new.kind, new.hash, new.collection, new.deleting) WHERE name = 'condemned'; END;
+CREATE TRIGGER condemned_seal_update AFTER UPDATE ON condemned BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'condemned', old.kind, old.hash, old.collection, old.deleting), 'condemned', new.kind, new.hash, new.collection, new.deleting) WHERE name = 'condemned'; END;
+CREATE TRIGGER hook_runs_seal_delete AFTER DELETE ON hook_runs BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'hook_runs', old.number, old.hook, old.entry, old.at, old.succeeded, old.output) WHERE name = 'hook_runs'; END;
+CREATE TRIGGER hook_runs_seal_insert AFTER INSERT ON hook_runs BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'hook_runs', new.number, new.hook, new.entry, new.at, new.succeeded, new.output) WHERE name = 'hook_runs'; END;
+CREATE TRIGGER hook_runs_seal_update AFTER UPDATE ON hook_runs BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'hook_runs', old.number, old.hook, old.entry, old.at, old.succeeded, old.output), 'hook_runs', new.number, new.hook, new.entry, new.at, new.succeeded, new.output) WHERE name = 'hook_runs'; END;
+CREATE TRIGGER hooks_seal_delete AFTER DELETE ON hooks BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'hooks', old.hook, old.heard) WHERE name = 'hooks'; END;
+CREATE TRIGGER hooks_seal_insert AFTER INSERT ON hooks BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'hooks', new.hook, new.heard) WHERE name = 'hooks'; END;
+CREATE TRIGGER hooks_seal_update AFTER UPDATE ON hooks BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'hooks', old.hook, old.heard), 'hooks', new.hook, new.heard) WHERE name = 'hooks'; END;
+CREATE TRIGGER pins_seal_delete AFTER DELETE ON pins BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'pins', old.snapshot, old.at, old.actor, old.reason) WHERE name = 'pins'; END;
+CREATE TRIGGER pins_seal_insert AFTER INSERT ON pins BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'pins', new.snapshot, new.at, new.actor, new.reason) WHERE name = 'pins'; END;
+CREATE TRIGGER pins_seal_update AFTER UPDATE ON pins BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'pins', old.snapshot, old.at, old.actor, old.reason), 'pins', new.snapshot, new.at, new.actor, new.reason) WHERE name = 'pins'; END;
+CREATE TRIGGER reflog_keeps BEFORE UPDATE ON reflog
+        BEGIN SELECT RAISE(ABORT, 'the reflog is append-only'); END;
+CREATE TRIGGER reflog_stays BEFORE DELETE ON reflog
+        BEGIN SELECT RAISE(ABORT, 'the reflog is append-only'); END;
+CREATE INDEX refs_by_target ON refs(target) WHERE target IS NOT NULL;
+CREATE INDEX sha256_by_blob ON digests(hash) WHERE algorithm = 4;
+CREATE TRIGGER signatures_keep BEFORE UPDATE ON signatures
+        BEGIN SELECT RAISE(ABORT, 'signatures are append-only'); END;
+CREATE TRIGGER signatures_seal_delete AFTER DELETE ON signatures BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'signatures', old.entry, old.signature) WHERE name = 'signatures'; END;
+CREATE TRIGGER signatures_seal_insert AFTER INSERT ON signatures BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'signatures', new.entry, new.signature) WHERE name = 'signatures'; END;
+CREATE TRIGGER signatures_seal_update AFTER UPDATE ON signatures BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'signatures', old.entry, old.signature), 'signatures', new.entry, new.signature) WHERE name = 'signatures'; END;
+CREATE TRIGGER signatures_stay BEFORE DELETE ON signatures
+        BEGIN SELECT RAISE(ABORT, 'signatures are append-only'); END;
+CREATE TRIGGER unfinished_seal_delete AFTER DELETE ON unfinished BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'unfinished', old.ref, old.path, old.at, old.reason) WHERE name = 'unfinished'; END;
+CREATE TRIGGER unfinished_seal_insert AFTER INSERT ON unfinished BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'unfinished', new.ref, new.path, new.at, new.reason) WHERE name = 'unfinished'; END;
+CREATE TRIGGER unfinished_seal_update AFTER UPDATE ON unfinished BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'unfinished', old.ref, old.path, old.at, old.reason), 'unfinished', new.ref, new.path, new.at, new.reason) WHERE name = 'unfinished'; END;
+CREATE TRIGGER upstreams_seal_delete AFTER DELETE ON upstreams BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'upstreams', old.ref, old.path, old.url, old.repomd, old.tree, old.policy, old.synced) WHERE name = 'upstreams'; END;
+CREATE TRIGGER upstreams_seal_insert AFTER INSERT ON upstreams BEGIN
+    UPDATE seals SET sum = cfs_seal(sum, 'upstreams', new.ref, new.path, new.url, new.repomd, new.tree, new.policy, new.synced) WHERE name = 'upstreams'; END;
+CREATE TRIGGER upstreams_seal_update AFTER UPDATE ON upstreams BEGIN
+    UPDATE seals SET sum = cfs_seal(cfs_seal(sum, 'upstreams', old.ref, old.path, old.url, old.repomd, old.tree, old.policy, old.synced), 'upstreams', new.ref, new.path, new.url, new.repomd, new.tree, new.policy, new.synced) WHERE name = 'upstreams'; END;
+PRAGMA user_version = 8;
