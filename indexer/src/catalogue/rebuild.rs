@@ -6,6 +6,7 @@ use cfs_fs::digest::{BlobId, NodeId, SnapshotId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::integrity::USELESS;
 use super::journal::Link;
 use super::{Catalogue, CatalogueError, nodes, reflog, refs, seals, snapshots};
 use crate::checksum::Checksum;
@@ -116,7 +117,7 @@ impl Catalogue {
     /// Forgets digests that say nothing.
     pub fn forget_useless_digests(&self) -> Result<(), CatalogueError> {
         self.write("forget digests", |tx| {
-            let sql = format!("DELETE FROM digests WHERE {}", super::integrity::USELESS);
+            let sql = format!("DELETE FROM digests WHERE {USELESS}");
             tx.run(|connection| connection.execute(&sql, []).map(drop))
         })
     }
