@@ -271,10 +271,7 @@ impl Tallies {
         if slot.counted().is_some() {
             return;
         }
-        if !slot.is_wished.swap(true, Ordering::Relaxed) {
-            self.lock().wanted.push_back(Arc::downgrade(slot));
-            self.wish.notify_one();
-        }
+        self.wish_for(slot);
         if self.is_served.load(Ordering::Relaxed) && !slot.is_waited_out.load(Ordering::Relaxed) {
             let is_missing = |_: &mut State| slot.is_wished.load(Ordering::Relaxed);
             let waited = self.done.wait_timeout_while(self.lock(), PATIENCE, is_missing);
@@ -292,16 +289,23 @@ impl Tallies {
             return;
         }
         let slot = self.slot(new);
-        if slot.counted().is_some() || slot.is_wished.swap(true, Ordering::Relaxed) {
-            return;
+        if slot.counted().is_none() && self.wish_for(&slot) {
+            let mut state = self.lock();
+            state.expected.push_back(slot);
+            if state.expected.len() > EXPECTED_MAX {
+                state.expected.pop_front();
+            }
         }
-        let mut state = self.lock();
-        state.wanted.push_back(Arc::downgrade(&slot));
-        state.expected.push_back(slot);
-        if state.expected.len() > EXPECTED_MAX {
-            state.expected.pop_front();
+    }
+
+    /// Wishes for a count; `false` when it is wished for already.
+    fn wish_for(&self, slot: &Arc<Slot>) -> bool {
+        let is_new = !slot.is_wished.swap(true, Ordering::Relaxed);
+        if is_new {
+            self.lock().wanted.push_back(Arc::downgrade(slot));
+            self.wish.notify_one();
         }
-        self.wish.notify_one();
+        is_new
     }
 
     /// Waits for a wish, at most so long.
