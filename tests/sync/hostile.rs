@@ -146,19 +146,38 @@ fn a_server_that_cannot_resume_starts_over() {
     }
 }
 
+/// The only download of `scene` that broke off, as the store keeps it.
+fn broken_off(scene: &Scene) -> std::path::PathBuf {
+    scene.upstream.fault(VICTIM, Fault::Truncate(700));
+    scene.fails(&[]);
+    let mut found = Vec::new();
+    for dir in std::fs::read_dir(scene.sandbox.store().join("partial")).unwrap() {
+        found.extend(std::fs::read_dir(dir.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    scene.upstream.heal();
+    found.into_iter().find(|path| path.metadata().unwrap().len() == 1400).unwrap()
+}
+
+#[test]
+fn what_an_earlier_run_finished_is_never_written_to() {
+    let scene = Scene::new(4);
+    let partial = broken_off(&scene);
+    let blob = scene.sandbox.path("blob");
+    std::fs::hard_link(&partial, &blob).unwrap();
+    let before = std::fs::read(&blob).unwrap();
+    std::fs::set_permissions(&partial, std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
+    scene.sync();
+    assert!(std::fs::read(&blob).unwrap() == before, "a blob under its old name got more bytes");
+    let out = scene.sandbox.path("out");
+    scene.sandbox.ok(["checkout", "test:os", out.to_str().unwrap()]);
+    assert!(std::fs::read(out.join(&VICTIM[1..])).unwrap() == content(3));
+}
+
 #[test]
 fn what_was_left_by_another_run_is_not_believed() {
     for garbage in [vec![b'x'; 1400], vec![b'x'; content(3).len()], vec![b'x'; 9000]] {
         let scene = Scene::new(4);
-        scene.upstream.fault(VICTIM, Fault::Truncate(700));
-        scene.fails(&[]);
-        let mut found = Vec::new();
-        for dir in std::fs::read_dir(scene.sandbox.store().join("partial")).unwrap() {
-            found.extend(std::fs::read_dir(dir.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
-        }
-        let partial = found.iter().find(|path| path.metadata().unwrap().len() == 1400).unwrap();
-        std::fs::write(partial, &garbage).unwrap();
-        scene.upstream.heal();
+        std::fs::write(broken_off(&scene), &garbage).unwrap();
         scene.sync();
         let out = scene.sandbox.path("out");
         scene.sandbox.ok(["checkout", "test:os", out.to_str().unwrap()]);

@@ -9,7 +9,8 @@
 //! the publisher; nothing of the open batches is recorded, and a later run writes them again.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Context, Store, StoreError};
@@ -53,6 +54,8 @@ pub struct Publisher<'a, T> {
     renamed: Vec<Ready<T>>,
     /// Whether some room is to stay free.
     with_floor: bool,
+    /// Whether files keep their old names, too, until they are recorded.
+    keeps_names: bool,
 }
 
 impl<T> std::fmt::Debug for Publisher<'_, T> {
@@ -75,7 +78,15 @@ impl<'a, T> Publisher<'a, T> {
             opened: Instant::now(),
             renamed: Vec::new(),
             with_floor: false,
+            keeps_names: false,
         })
+    }
+
+    /// The same publisher, which leaves files under their old names, too, until they are recorded: whoever brings
+    /// them again finds them there if it ends before.
+    #[must_use]
+    pub fn keeping_names(self) -> Self {
+        Self { keeps_names: true, ..self }
     }
 
     /// A publisher of new content, which is refused when the disk is almost full. What a promotion adds is not.
@@ -115,20 +126,40 @@ impl<'a, T> Publisher<'a, T> {
         self.store.note_failure(synced)?;
         let durable = std::mem::take(&mut self.renamed);
         if !durable.is_empty() {
+            let old_names: Vec<PathBuf> = durable.iter().filter_map(|ready| ready.file.clone()).collect();
             (self.record)(durable).map_err(StoreError::Record)?;
+            old_names.iter().try_for_each(|old| remove(old))?;
         }
         for ready in &mut self.open {
-            let Some(temporary) = ready.file.take() else { continue };
+            let Some(temporary) = &ready.file else { continue };
             let path = self.store.blob_path(ready.id);
             // Another process may have brought the same content; its file is as good.
-            if self.store.has_blob(ready.id, ready.size_bytes) {
-                fs::remove_file(&temporary).context("remove", &temporary)?;
-            } else {
-                fs::rename(&temporary, &path).context("rename to", &path)?;
+            let is_there = self.store.has_blob(ready.id, ready.size_bytes);
+            if !is_there && !(self.keeps_names && link(temporary, &path)?) {
+                fs::rename(temporary, &path).context("rename to", &path)?;
+            } else if !self.keeps_names {
+                remove(temporary)?;
             }
+            ready.file = ready.file.take().filter(|_| self.keeps_names);
         }
         self.renamed = std::mem::take(&mut self.open);
         self.open_bytes = 0;
         Ok(())
+    }
+}
+
+/// Gives a file another name; `false` where something else has it.
+fn link(file: &Path, name: &Path) -> Result<bool, StoreError> {
+    match fs::hard_link(file, name) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        linked => linked.context("link to", name).map(|()| true),
+    }
+}
+
+/// Removes a name that may be gone.
+fn remove(file: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.context("remove", file),
     }
 }

@@ -62,6 +62,29 @@ fn what_is_recorded_is_there_read_only_and_whole() {
 }
 
 #[test]
+fn whoever_ends_before_the_record_finds_files_under_their_old_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("s")).unwrap();
+    let lease = Lease::take(&store).unwrap();
+    let (id, file) = write(&lease, b"once");
+    let ready = || Ready { id, size_bytes: 4, tag: (), file: Some(file.clone()) };
+    let refuse = Box::new(|_: Vec<Ready<()>>| Err("ended".into()));
+    let mut publisher = Publisher::new(&store, refuse).unwrap().keeping_names();
+    publisher.add(ready()).unwrap();
+    publisher.finish().unwrap_err();
+    assert!(store.has_blob(id, 4) && file.exists(), "it has both names");
+
+    // Damaged content in its place does not keep it away.
+    fs::remove_file(store.blob_path(id)).unwrap();
+    fs::write(store.blob_path(id), "on").unwrap();
+    let mut publisher = Publisher::new(&store, Box::new(|_| Ok(()))).unwrap().keeping_names();
+    publisher.add(ready()).unwrap();
+    publisher.finish().unwrap();
+    assert_eq!(store.read_blob(id).unwrap(), b"once");
+    assert!(!file.exists());
+}
+
+#[test]
 fn a_damaged_or_missing_blob_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::create(&dir.path().join("s")).unwrap();

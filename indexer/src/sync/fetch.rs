@@ -362,6 +362,9 @@ impl Shared {
         let mut from_before = partial.size_bytes() > 0;
         loop {
             if !complete(&partial, order) {
+                if partial.is_sealed() {
+                    partial.restart()?;
+                }
                 self.fill(source, order, &mut partial).await?;
             }
             let hashed = partial.hashed();

@@ -249,7 +249,7 @@ impl<'a> Gathering<'a> {
             depot.catalogue.record_stored(&depot.store, rows)?;
             Ok(())
         });
-        let mut publisher = Publisher::with_floor(&depot.store, record)?;
+        let mut publisher = Publisher::with_floor(&depot.store, record)?.keeping_names();
         let (mut store_failed, mut stopped) = (None, false);
         let left = self.fetcher.files(sources.into_values().collect(), orders, &mut |event| {
             match event {

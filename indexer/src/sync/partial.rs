@@ -81,6 +81,8 @@ pub(super) struct Partial {
     path: PathBuf,
     file: File,
     hasher: Hasher,
+    /// Whether an earlier run finished it. It may have become a blob under another name since.
+    is_sealed: bool,
 }
 
 impl Partial {
@@ -93,7 +95,9 @@ impl Partial {
             opened => opened,
         };
         let file = file.map_err(|source| failed("open", &path, source))?;
-        let mut partial = Self { path, file, hasher: Hasher::new(checksum.algorithm()) };
+        let found = file.metadata().map_err(|source| failed("look at", &path, source))?;
+        let is_sealed = found.permissions().readonly();
+        let mut partial = Self { path, file, hasher: Hasher::new(checksum.algorithm()), is_sealed };
         partial.rehash().map_err(|source| failed("read", &partial.path, source))?;
         Ok(partial)
     }
@@ -113,6 +117,11 @@ impl Partial {
         self.hasher.size_bytes()
     }
 
+    /// Whether an earlier run finished the file: nothing may be added to it.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
     /// Adds the next bytes.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.hasher.update(bytes);
@@ -121,7 +130,7 @@ impl Partial {
 
     /// Throws away what is there.
     pub(super) fn restart(&mut self) -> Result<(), StoreError> {
-        let Self { path, file, hasher } = self;
+        let Self { path, file, hasher, is_sealed } = self;
         let restart = (|| {
             // A new file rather than the old one shortened: the old one may be read-only.
             fs::remove_file(&*path)?;
@@ -129,6 +138,7 @@ impl Partial {
             file.seek(SeekFrom::Start(0))
         })();
         *hasher = Hasher::new(hasher.algorithm());
+        *is_sealed = false;
         restart.map(drop).map_err(|source| failed("restart", path, source))
     }
 
