@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::digest::NodeId;
 use crate::tree::{Dir, Entry, Item, Kind, Node, NodeError, Nodes, Sums};
@@ -167,8 +168,10 @@ fn open_level(
 ) -> Result<Vec<NodeId>, NodeError> {
     let mut below = Vec::new();
     for id in level.iter().filter(|id| !shared.contains(id)) {
-        match &*nodes.node(*id)? {
-            Node::Leaf(leaf) => entries.extend_from_slice(leaf),
+        // Nobody else has a node that was just read, and it need not be copied.
+        match Arc::unwrap_or_clone(nodes.node(*id)?) {
+            Node::Leaf(leaf) if entries.is_empty() => *entries = leaf,
+            Node::Leaf(leaf) => entries.extend(leaf),
             Node::Index(chunks) => below.extend(chunks.iter().map(|chunk| chunk.id)),
         }
     }

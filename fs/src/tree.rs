@@ -81,6 +81,13 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// Counts each of `entries` and what is below it.
+    pub fn of(entries: &[Entry]) -> Self {
+        let mut sums = Self::default();
+        entries.iter().for_each(|entry| sums.add(&entry.item));
+        sums
+    }
+
     /// Counts `item` and what is below it.
     pub fn add(&mut self, item: &Item) {
         match &item.kind {
@@ -115,6 +122,15 @@ pub struct Chunk {
     pub first: Name,
     /// The node.
     pub id: NodeId,
+}
+
+/// Something that a node names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// A node right below: of a directory, or a chunk.
+    Node(NodeId),
+    /// The blob of a file, and its size.
+    Blob(BlobId, u64),
 }
 
 /// Encoded nodes by name.
@@ -253,6 +269,11 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Whether a node was written here.
+    pub fn wrote(&self, id: NodeId) -> bool {
+        self.new.contains_key(&id)
+    }
+
     /// The nodes written here, by name. Some may be kept in the base already.
     pub fn into_new_nodes(self) -> NodeMap {
         self.new
@@ -264,8 +285,7 @@ impl<'a> Stage<'a> {
     /// When they are not: an invalid directory must not get a name.
     pub fn write_dir(&mut self, entries: &[Entry]) -> Dir {
         assert!(entries.is_sorted_by(|a, b| a.name < b.name), "entries of a directory are sorted and unique");
-        let mut sums = Sums::default();
-        entries.iter().for_each(|entry| sums.add(&entry.item));
+        let sums = Sums::of(entries);
         if entries.len() <= CHUNK_ABOVE {
             return Dir { id: self.put(encoding::leaf(entries)), sums };
         }
@@ -360,19 +380,28 @@ pub struct Named {
     pub nodes: Vec<NodeId>,
 }
 
-/// Returns what `nodes` name that is not among them.
+/// Returns what `nodes` name that is not among them. They were made by this process: [`Node::verified`] would accept
+/// them.
 pub fn named_by(nodes: &NodeMap) -> Result<Named, NodeError> {
     let mut named = Named::default();
-    for id in nodes.keys() {
-        let node = nodes.node(*id)?;
-        named.blobs.extend(node.blobs());
-        named.nodes.extend(node.nodes().filter(|below| !nodes.contains_key(below)));
+    for (id, bytes) in nodes {
+        for_each_link(*id, bytes, &mut |link| match link {
+            Link::Blob(blob, size_bytes) => named.blobs.push((blob, size_bytes)),
+            Link::Node(below) if !nodes.contains_key(&below) => named.nodes.push(below),
+            Link::Node(_) => {}
+        })?;
     }
     named.blobs.sort_unstable();
     named.blobs.dedup();
     named.nodes.sort_unstable();
     named.nodes.dedup();
     Ok(named)
+}
+
+/// Calls `visit` with everything that a node names, in order; several times faster than decoding it. For bytes that
+/// are known to be those of a node.
+pub fn for_each_link(id: NodeId, bytes: &[u8], visit: &mut impl FnMut(Link)) -> Result<(), NodeError> {
+    encoding::links(bytes, visit).map_err(|reason| NodeError::Damaged { id, reason })
 }
 
 #[cfg(test)]

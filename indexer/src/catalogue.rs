@@ -48,7 +48,7 @@ mod upstreams;
 
 pub use approvals::Approval;
 pub use checked::Checked;
-pub use commit::{Current, Draft, Planned, RefUpdate, SEALED, Seal, Signer};
+pub use commit::{Current, Draft, Planned, RefUpdate, SEALED, Seal, Signer, Taken};
 pub use fragments::{Fragments, Known, Learnt};
 pub use garbage::{Collection, Condemned, Moment, Pin, Retention};
 pub use hooks::HookRun;

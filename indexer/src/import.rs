@@ -8,7 +8,7 @@ use cfs_fs::import::{ImportError, Imported, Options, Progress, Recall, import};
 use cfs_fs::store::Store;
 use cfs_fs::store::lease::Lease;
 
-use crate::catalogue::{CatalogueError, Draft, RefUpdate, Signer};
+use crate::catalogue::{CatalogueError, Draft, RefUpdate, Signer, Taken};
 use crate::config::Lists;
 use crate::depot::{Depot, place};
 use crate::filelist::FilelistError;
@@ -87,6 +87,7 @@ fn commit(
         let draft = Draft {
             root,
             nodes,
+            taken: Taken::default(),
             parents: Vec::new(),
             access: None,
             meta: BTreeMap::from([("import.dir".into(), dir.display().to_string())]),

@@ -11,7 +11,7 @@ use cfs_fs::name::TreePath;
 use cfs_fs::store::StoreError;
 use cfs_fs::tree::{Item, Kind, NodeError, Sums, resolve};
 
-use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
+use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
 use crate::checksum::Algorithm;
 use crate::config::Lists;
 use crate::depot::{Depot, place};
@@ -417,6 +417,7 @@ fn commit(
         let draft = Draft {
             root,
             nodes,
+            taken: Taken::default(),
             parents: Vec::new(),
             access: None,
             meta: [Some(url), repomd].into_iter().flatten().collect(),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use cfs_fs::digest::BlobId;
 use cfs_fs::name::Name;
 use cfs_fs::tree::{Entry, Item, Kind, NodeMap, Stage};
-use cfs_indexer::catalogue::{CatalogueError, Draft, Signer};
+use cfs_indexer::catalogue::{CatalogueError, Draft, Signer, Taken};
 use cfs_indexer::depot::Depot;
 use cfs_indexer::fsck::{self, Level};
 use cfs_indexer::gc;
@@ -137,6 +137,7 @@ impl Tree {
         let mut draft = Some(Draft {
             root: Item { mtime: 1_700_000_000, kind: Kind::Dir(root) },
             nodes: stage.into_new_nodes(),
+            taken: Taken::default(),
             parents: Vec::new(),
             access: None,
             meta: std::collections::BTreeMap::new(),

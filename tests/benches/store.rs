@@ -21,7 +21,7 @@ use cfs_fs::digest::BlobId;
 use cfs_fs::name::Name;
 use cfs_fs::tree::{Dir, Entry, Item, Kind, NodeError, NodeMap, Stage};
 use cfs_fs::walk::walk;
-use cfs_indexer::catalogue::{CatalogueError, Draft, Signer};
+use cfs_indexer::catalogue::{CatalogueError, Draft, Signer, Taken};
 use cfs_indexer::depot::Depot;
 
 fn main() {
@@ -201,6 +201,7 @@ impl Sketch {
         let mut draft = Some(Draft {
             root: Item { mtime: 1_700_000_000, kind: Kind::Dir(root) },
             nodes: stage.into_new_nodes(),
+            taken: Taken::default(),
             parents: Vec::new(),
             access: None,
             meta: std::collections::BTreeMap::new(),

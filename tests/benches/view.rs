@@ -22,7 +22,7 @@ use cfs_fs::bell;
 use cfs_fs::digest::BlobId;
 use cfs_fs::name::Name;
 use cfs_fs::tree::{Entry, Item, Kind, NodeMap, Stage};
-use cfs_indexer::catalogue::{CatalogueError, Draft, Signer};
+use cfs_indexer::catalogue::{CatalogueError, Draft, Signer, Taken};
 use cfs_indexer::config::Config;
 use cfs_indexer::depot::Depot;
 use cfs_indexer::promote;
@@ -467,6 +467,7 @@ fn grow(depot: &Depot, name: &str, files: usize, version: usize) {
     let mut draft = Some(Draft {
         root: Item { mtime: MTIME, kind: Kind::Dir(root) },
         nodes: stage.into_new_nodes(),
+        taken: Taken::default(),
         parents: Vec::new(),
         meta: std::collections::BTreeMap::new(),
         message: String::new(),

@@ -3,7 +3,7 @@
 //! Always true: one list of entries has exactly one encoding, and `decode` accepts nothing that `leaf` and
 //! `index` would not write: it never panics, allocates by the bytes present and never by a declared length.
 
-use super::{Chunk, Dir, Entry, Item, Kind, Node, Sums};
+use super::{Chunk, Dir, Entry, Item, Kind, Link, Node, Sums};
 use crate::digest::{BlobId, NodeId};
 use crate::name::Name;
 
@@ -62,9 +62,21 @@ pub(super) fn index(height: u8, chunks: &[Chunk]) -> Vec<u8> {
 
 /// Decodes a node, or says what is wrong with it and at which byte.
 pub(super) fn decode(bytes: &[u8]) -> Result<Node, String> {
-    let mut input = Reader { bytes, at: 0, previous_name: Vec::new() };
-    let node = input.node();
-    node.map_err(|reason| format!("{reason} at byte {}", input.at))
+    read(bytes, Reader::node)
+}
+
+/// Calls `visit` with what a node names, in order. Of bytes that [`decode`] would not accept it may say anything.
+pub(super) fn links(bytes: &[u8], visit: &mut impl FnMut(Link)) -> Result<(), String> {
+    read(bytes, |input| input.links(visit))
+}
+
+fn read<'a, T>(
+    bytes: &'a [u8],
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, String>,
+) -> Result<T, String> {
+    let mut input = Reader { bytes, at: 0, previous_name: Vec::new(), name: Vec::new() };
+    let found = read(&mut input);
+    found.map_err(|reason| format!("{reason} at byte {}", input.at))
 }
 
 struct Writer<'a> {
@@ -129,6 +141,8 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     previous_name: Vec<u8>,
+    /// Room for the next one.
+    name: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
@@ -245,20 +259,53 @@ impl<'a> Reader<'a> {
         let prefix = usize::try_from(tag / KINDS).map_err(|_| "length too large")?;
         let (suffix, middle) = (self.length()?, self.length()?);
         let middle = self.take(middle)?;
-        let previous = &self.previous_name;
+        let Self { previous_name: previous, name, .. } = self;
         let fits = prefix.checked_add(suffix).is_some_and(|shared| shared <= previous.len());
         if !fits {
             return Err("name shares more than its neighbour has".into());
         }
-        let name = [&previous[..prefix], middle, &previous[previous.len() - suffix..]].concat();
-        if *previous >= name {
+        name.clear();
+        for part in [&previous[..prefix], middle, &previous[previous.len() - suffix..]] {
+            name.extend_from_slice(part);
+        }
+        if *previous >= *name {
             return Err("names out of order".into());
         }
-        if shared(previous, &name) != (prefix, suffix) {
+        if shared(previous, name) != (prefix, suffix) {
             return Err("name not written shortest".into());
         }
-        let parsed = Name::new(&name).map_err(|e| e.to_string())?;
-        self.previous_name = name;
+        let parsed = Name::new(&*name).map_err(|e| e.to_string())?;
+        std::mem::swap(previous, name);
         Ok((tag % KINDS, parsed))
+    }
+
+    /// Passes over the name of an element; its kind.
+    fn skip_name(&mut self) -> Result<u64, String> {
+        let tag = self.number()?;
+        let (_suffix, middle) = (self.length()?, self.length()?);
+        self.take(middle)?;
+        Ok(tag % KINDS)
+    }
+
+    fn links(&mut self, visit: &mut impl FnMut(Link)) -> Result<(), String> {
+        self.take(1)?;
+        let is_leaf = self.byte()? == 0;
+        for _ in 0..self.number()? {
+            let kind = self.skip_name()?;
+            if !is_leaf {
+                visit(Link::Node(NodeId::from(self.digest()?)));
+                continue;
+            }
+            self.number()?;
+            match kind {
+                KIND_FILE | KIND_EXECUTABLE => {
+                    let size_bytes = self.number()?;
+                    visit(Link::Blob(BlobId::from(self.digest()?), size_bytes));
+                }
+                KIND_DIR => visit(Link::Node(self.dir()?.id)),
+                _ => drop(self.text()?),
+            }
+        }
+        Ok(())
     }
 }

@@ -125,6 +125,16 @@ proptest! {
         prop_assert_eq!(read_dir(&stage, dir.id).unwrap(), entries.clone());
         let mut again = Stage::new(&base);
         prop_assert_eq!(again.write_dir(&entries), dir);
+        for (id, bytes) in again.into_new_nodes() {
+            let (mut nodes, mut blobs) = (Vec::new(), Vec::new());
+            for_each_link(id, &bytes, &mut |link| match link {
+                Link::Node(id) => nodes.push(id),
+                Link::Blob(id, size_bytes) => blobs.push((id, size_bytes)),
+            })
+            .unwrap();
+            let node = Node::verified(id, &bytes).unwrap();
+            prop_assert_eq!((nodes, blobs), (node.nodes().collect(), node.blobs().collect()));
+        }
     }
 
     #[test]

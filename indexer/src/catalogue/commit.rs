@@ -9,10 +9,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use cfs_fs::digest::{NodeId, SnapshotId};
+use cfs_fs::digest::{BlobId, NodeId, SnapshotId};
 use cfs_fs::store::Store;
 use cfs_fs::store::lease::Lease;
-use cfs_fs::tree::{Item, Kind, Named, NodeError, NodeMap, named_by};
+use cfs_fs::tree::{Entry, Item, Kind, Named, NodeError, NodeMap, named_by};
 
 use super::reflog::{self, Move};
 use super::refs::{self, Ref, Target};
@@ -58,6 +58,8 @@ pub struct Draft {
     pub root: Item,
     /// The nodes that may be new.
     pub nodes: NodeMap,
+    /// What these took over from nodes that the catalogue had.
+    pub taken: Taken,
     /// Parents besides the ref's current snapshot.
     pub parents: Vec<SnapshotId>,
     /// Who may read what; `None` for what held before.
@@ -68,6 +70,37 @@ pub struct Draft {
     pub message: String,
     /// What the reflog says, such as `promote compose/9/x`.
     pub reason: String,
+}
+
+/// Files that new nodes took over from directories that the catalogue has. As long as these are there, so is
+/// everything below them, and nobody has to look for each of the blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Taken {
+    dirs: Vec<NodeId>,
+    blobs: Vec<BlobId>,
+}
+
+impl Taken {
+    /// Adds entries of a directory that the catalogue has.
+    pub fn add(&mut self, dir: NodeId, entries: &[Entry]) {
+        self.dirs.push(dir);
+        self.blobs.extend(entries.iter().filter_map(|entry| match entry.item.kind {
+            Kind::File { blob, .. } => Some(blob),
+            _ => None,
+        }));
+    }
+
+    /// Puts the directories in the place of what they name.
+    fn stand_for(mut self, named: &mut Named) {
+        self.blobs.sort_unstable();
+        let mut taken = self.blobs.iter().peekable();
+        // Both are sorted.
+        named.blobs.retain(|(id, _)| {
+            while taken.next_if(|taken| *taken < id).is_some() {}
+            taken.peek() != Some(&id)
+        });
+        named.nodes.extend(self.dirs);
+    }
 }
 
 /// A move that is about to be made.
@@ -192,7 +225,7 @@ impl Catalogue {
         draft: Option<Draft>,
     ) -> Result<Prepared, CatalogueError> {
         let expected = current.as_ref().map(|current| (current.id, current.generation));
-        let Some(Draft { root, mut nodes, parents, access, meta, message, reason }) = draft else {
+        let Some(Draft { root, mut nodes, taken, parents, access, meta, message, reason }) = draft else {
             let (name, snapshot) = (name.clone(), None);
             return Ok(Prepared { name, expected, generation: 0, snapshot, signature: None });
         };
@@ -218,6 +251,7 @@ impl Catalogue {
         };
         let known = self.retain_unknown_nodes(&mut nodes)?;
         let mut named = named_by(&nodes)?;
+        taken.stand_for(&mut named);
         if !nodes.contains_key(&root_dir.id) {
             named.nodes.push(root_dir.id);
         }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use cfs_fs::digest::NodeId;
 use cfs_fs::store::Store;
-use cfs_fs::tree::{Entry, Item, Kind, Nodes, Stage};
+use cfs_fs::tree::{Entry, Item, Kind, Nodes, Stage, read_dir};
 
 use super::*;
 use crate::checksum::{Algorithm, Checksum};
@@ -33,7 +33,16 @@ fn draft(content: &str) -> Draft {
     let root = Item { mtime: 2, kind: Kind::Dir(stage.write_dir(&[entry])) };
     let nodes = stage.into_new_nodes();
     let (meta, message) = (BTreeMap::new(), String::new());
-    Draft { root, nodes, parents: Vec::new(), access: None, meta, message, reason: format!("test {content}") }
+    Draft {
+        root,
+        nodes,
+        taken: Taken::default(),
+        parents: Vec::new(),
+        access: None,
+        meta,
+        message,
+        reason: format!("test {content}"),
+    }
 }
 
 /// Moves a ref to a tree with `content`, which is recorded as if it were stored.
@@ -76,6 +85,32 @@ fn a_tree_with_a_blob_that_is_not_stored_is_refused_whole() {
     assert!(matches!(result, Err(CatalogueError::MissingBlob { id }) if id == BlobId::of(b"never stored")));
     assert_eq!(depot.catalogue.refs().unwrap(), []);
     assert_eq!(depot.catalogue.totals().unwrap(), Totals::default());
+}
+
+#[test]
+fn files_taken_over_stand_on_a_directory_that_is_there() {
+    let (_temp, depot) = depot();
+    commit(&depot, &name("staging"), "a", 100);
+    let top = |draft: &Draft| match draft.root.kind {
+        Kind::Dir(dir) => dir.id,
+        _ => unreachable!("a top is a directory"),
+    };
+    let taken_from = |content: &str| {
+        let mut draft = draft("a");
+        let entries = read_dir(&draft.nodes, top(&draft)).unwrap();
+        draft.taken.add(top(&self::draft(content)), &entries);
+        draft
+    };
+    let publish = |draft: Draft| {
+        let mut draft = Some(draft);
+        depot.catalogue.update_ref(&depot.store, &name("production"), &signer(200), |_| {
+            Ok::<_, CatalogueError>(draft.take())
+        })
+    };
+    let gone = publish(taken_from("never committed")).unwrap_err();
+    assert!(matches!(gone, CatalogueError::Vanished { .. }), "{gone}");
+    assert!(depot.catalogue.find_ref(&name("production")).unwrap().is_none());
+    assert!(publish(taken_from("a")).unwrap().is_some());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use cfs_fs::tree::{Item, Kind, Stage, read_dir, resolve};
 use super::recipe::Recipe;
 use super::rpms::Packages;
 use super::{ComposeError, Depot, contents, documents, images, rpms, series};
-use crate::catalogue::{Current, Draft, RefUpdate, SEALED, Signer};
+use crate::catalogue::{Current, Draft, RefUpdate, SEALED, Signer, Taken};
 use crate::productmd::status::Status;
 use crate::refname::RefName;
 
@@ -71,6 +71,7 @@ pub fn finalize(
         Ok(Draft {
             root,
             nodes: stage.into_new_nodes(),
+            taken: Taken::default(),
             parents: Vec::new(),
             access: None,
             meta: BTreeMap::from([

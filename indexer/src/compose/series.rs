@@ -10,7 +10,7 @@ use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Stage, resolve};
 
 use super::{ComposeError, Recipe};
-use crate::catalogue::{CatalogueError, Draft, Signer, Target};
+use crate::catalogue::{CatalogueError, Draft, Signer, Taken, Target};
 use crate::depot::Depot;
 use crate::productmd::compose_id::{ComposeId, Moment};
 use crate::productmd::status::Status;
@@ -171,6 +171,7 @@ pub(super) fn begin(depot: &Depot, recipe: &Recipe, signer: &Signer) -> Result<R
             Ok::<_, ComposeError>(Some(Draft {
                 root,
                 nodes: stage.into_new_nodes(),
+                taken: Taken::default(),
                 parents: Vec::new(),
                 access: None,
                 meta: BTreeMap::from([("compose.id".into(), id.clone())]),

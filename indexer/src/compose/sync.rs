@@ -14,7 +14,7 @@ use cfs_fs::tree::{Item, Kind, Nodes, Stage, Sums, resolve};
 use super::documents::{Blobs, TREEINFO};
 use super::recipe::{Recipe, Tree};
 use super::{ComposeError, Depot, documents, series};
-use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
+use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
 use crate::openpgp::Keyring;
 use crate::productmd::treeinfo;
 use crate::refname::RefName;
@@ -230,6 +230,7 @@ fn commit(
         Ok::<_, ComposeError>(changed.then(|| Draft {
             root,
             nodes,
+            taken: Taken::default(),
             parents: Vec::new(),
             access: None,
             meta: BTreeMap::from([

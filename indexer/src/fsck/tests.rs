@@ -11,7 +11,7 @@ use cfs_fs::tree::{Entry, Item, Kind as ItemKind, NodeMap, Stage};
 use super::*;
 use crate::backup::{Blobs, backup};
 use crate::catalogue::tamper::{BELOW, sql};
-use crate::catalogue::{CatalogueError, Condemned, Draft, HookRun, Signer, Upstream};
+use crate::catalogue::{CatalogueError, Condemned, Draft, HookRun, Signer, Taken, Upstream};
 use crate::checksum::{Algorithm, Hasher};
 use crate::reindex::reindex;
 
@@ -55,6 +55,7 @@ fn commit(depot: &Depot, name: &str, files: &[(&str, &str)], now: i64) -> Snapsh
     let mut draft = Some(Draft {
         root: Item { mtime: 1_000, kind: ItemKind::Dir(root) },
         nodes: stage.into_new_nodes(),
+        taken: Taken::default(),
         parents: Vec::new(),
         access: None,
         meta: BTreeMap::new(),

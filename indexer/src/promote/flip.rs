@@ -12,11 +12,11 @@ use cfs_fs::diff::{self, Summary, diff};
 use cfs_fs::digest::{NodeId, SnapshotId};
 use cfs_fs::edit::empty_dir;
 use cfs_fs::name::TreePath;
-use cfs_fs::tree::{Dir, Item, Kind, Node, NodeError, NodeMap, Nodes, Stage};
+use cfs_fs::tree::{Dir, Item, Kind, Link, Node, NodeError, NodeMap, Nodes, Stage, for_each_link};
 
 use super::gates::{self, Check, Wishes};
 use super::{PromoteError, ask, derive, rules, times};
-use crate::catalogue::{Catalogue, CatalogueError, Current, Draft, Planned, RefUpdate, Signer};
+use crate::catalogue::{Catalogue, CatalogueError, Current, Draft, Planned, RefUpdate, Signer, Taken};
 use crate::config::{Config, Gate, View};
 use crate::depot::Depot;
 use crate::hooks;
@@ -32,6 +32,8 @@ pub struct Flip {
     pub changes: Vec<Change>,
     /// The nodes of the new trees that may be new.
     pub nodes: NodeMap,
+    /// What will differ in all views, once it was counted.
+    summary: Option<Summary>,
 }
 
 /// The nodes that exist and those of a flip.
@@ -74,6 +76,8 @@ pub struct Change {
     pub checks: Vec<Check>,
     /// Paths whose times were moved on, so that mirrors see that they changed.
     pub bumped: Vec<String>,
+    /// What was taken over from nodes of the catalogue where times were moved on.
+    pub taken: Taken,
     /// See [`crate::snapshot::Snapshot::meta`]; what the gates found comes to it.
     pub meta: BTreeMap<String, String>,
     /// Why, in the user's words.
@@ -109,6 +113,11 @@ impl Change {
 }
 
 impl Flip {
+    /// A flip of no view.
+    fn nothing() -> Self {
+        Self { changes: Vec::new(), nodes: NodeMap::new(), summary: None }
+    }
+
     /// A flip of `names`, which are what `current` says, that changes nothing yet.
     pub fn begin(
         depot: &Depot,
@@ -137,13 +146,14 @@ impl Flip {
                 parents: Vec::new(),
                 checks: Vec::new(),
                 bumped: Vec::new(),
+                taken: Taken::default(),
                 meta: BTreeMap::new(),
                 message: String::new(),
                 reason: String::new(),
             }
         };
         let changes = names.iter().zip(current).map(change).collect();
-        Self { changes, nodes: stage.into_new_nodes() }
+        Self { changes, nodes: stage.into_new_nodes(), summary: None }
     }
 
     /// The nodes that exist and those of the flip.
@@ -180,6 +190,9 @@ impl Flip {
 
     /// Counts what will differ in all views.
     pub fn summary(&self, depot: &Depot) -> Result<Summary, NodeError> {
+        if let Some(summary) = self.summary {
+            return Ok(summary);
+        }
         let mut summary = Summary::default();
         for number in 0..self.changes.len() {
             self.differences(depot, number, &mut |_, change| {
@@ -202,12 +215,12 @@ impl Flip {
         while let Some(id) = open.pop() {
             // What is not among them was there before, with everything below it.
             let Some(bytes) = self.nodes.get(&id).filter(|_| !found.contains_key(&id)) else { continue };
-            match Node::verified(id, bytes) {
-                Ok(Node::Leaf(entries)) => open.extend(entries.iter().filter_map(|entry| dir(&entry.item))),
-                Ok(Node::Index(chunks)) => open.extend(chunks.iter().map(|chunk| chunk.id)),
-                // They were made by this process.
-                Err(_) => {}
-            }
+            // They were made by this process: none of them is damaged.
+            let _ = for_each_link(id, bytes, &mut |link| {
+                if let Link::Node(below) = link {
+                    open.push(below);
+                }
+            });
             found.insert(id, bytes.clone());
         }
         found
@@ -218,6 +231,7 @@ impl Flip {
         let draft = |change: &Change| Draft {
             root: change.new.clone(),
             nodes: self.nodes_of(&change.new),
+            taken: change.taken.clone(),
             parents: change
                 .arrivals
                 .iter()
@@ -263,7 +277,7 @@ pub fn commit<E: From<CatalogueError> + From<PromoteError>>(
     let updates = depot.catalogue.update_refs_sealed(&depot.store, names, signer, draft, &mut seal)?;
     let flip = match done {
         Some(flip) => flip,
-        None => Flip { changes: Vec::new(), nodes: NodeMap::new() },
+        None => Flip::nothing(),
     };
     Ok((flip, updates.into_iter().flatten().collect()))
 }
@@ -295,16 +309,22 @@ fn prepare(
 ) -> Result<(), PromoteError> {
     settle(depot, flip, wishes)?;
     let shared = &*flip;
-    // Gates and lists look at the same trees, and neither needs the other.
-    let (checks, derived) = thread::scope(|scope| {
+    // Gates, lists and whoever counts look at the same trees, and none needs the others.
+    let (checks, derived, summary) = thread::scope(|scope| {
+        let summary = scope.spawn(|| shared.summary(depot));
         let derived = scope.spawn(|| derive::derive(depot, shared, signer));
         let checks = gates::check(depot, shared, wishes, signer);
-        (checks, derived.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        (checks, joined(derived), joined(summary))
     });
+    flip.summary = Some(summary.map_err(CatalogueError::from)?);
     judge(flip, checks?)?;
     let written = derive::enter(flip, derived?);
     ask::ask(depot, config, flip, signer)?;
     Ok(written.publish(depot)?)
+}
+
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Gives the new trees what follows from the old ones: lists, for now, and times.
@@ -340,6 +360,6 @@ fn judge(flip: &mut Flip, checks: Vec<Vec<Check>>) -> Result<(), PromoteError> {
         .collect();
     gates.sort_unstable();
     gates.dedup();
-    let plan = Flip { changes: std::mem::take(&mut flip.changes), nodes: std::mem::take(&mut flip.nodes) };
-    Err(PromoteError::Refused { names, gates, plan: Box::new(plan) })
+    let plan = Box::new(std::mem::replace(flip, Flip::nothing()));
+    Err(PromoteError::Refused { names, gates, plan })
 }

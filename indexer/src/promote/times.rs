@@ -5,14 +5,11 @@
 //! one of its direct children came, went or changed, and only then (mirror managers read a repository again
 //! only if its directory's time moved). The cost follows the difference.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-
 use cfs_fs::diff::differing_entries;
-use cfs_fs::name::Name;
-use cfs_fs::tree::{Dir, Entry, Item, Kind, NodeError, Stage, read_dir};
+use cfs_fs::tree::{Dir, Entry, Item, Kind, NodeError, Stage, Sums, read_dir};
 
 use super::flip::Change;
+use crate::catalogue::Taken;
 
 /// Gives the new tree of a view the times that follow from its old one.
 pub(super) fn settle(stage: &mut Stage<'_>, change: &mut Change) -> Result<(), NodeError> {
@@ -20,7 +17,7 @@ pub(super) fn settle(stage: &mut Stage<'_>, change: &mut Change) -> Result<(), N
     if change.current.is_none() {
         return Ok(());
     }
-    let mut settling = Settling { stage, bumped: &mut change.bumped };
+    let mut settling = Settling { stage, bumped: &mut change.bumped, taken: &mut change.taken };
     change.new = settling.dir("", (old, change.old.mtime), (new, change.new.mtime))?;
     Ok(())
 }
@@ -28,6 +25,7 @@ pub(super) fn settle(stage: &mut Stage<'_>, change: &mut Change) -> Result<(), N
 struct Settling<'a, 's> {
     stage: &'a mut Stage<'s>,
     bumped: &'a mut Vec<String>,
+    taken: &'a mut Taken,
 }
 
 impl Settling<'_, '_> {
@@ -36,30 +34,26 @@ impl Settling<'_, '_> {
         if old.id == new.id {
             return Ok(Item { mtime: old_mtime, kind: Kind::Dir(new) });
         }
-        let (before, after) = differing_entries(self.stage, old.id, new.id)?;
-        let mut replaced = BTreeMap::new();
-        let mut direct = false;
-        let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
-        loop {
-            let order = match (before.peek(), after.peek()) {
-                (Some(a), Some(b)) => a.name.cmp(&b.name),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => break,
-            };
-            let a = if order.is_le() { before.next() } else { None };
-            let b = if order.is_ge() { after.next() } else { None };
-            let (Some(a), Some(b)) = (a, b) else {
+        let (before, mut after) = differing_entries(self.stage, old.id, new.id)?;
+        let (mut direct, mut replaced) = (false, false);
+        let mut before = before.iter().peekable();
+        for b in &mut after {
+            while before.next_if(|a| a.name < b.name).is_some() {
+                direct = true;
+            }
+            let Some(a) = before.next_if(|a| a.name == b.name) else {
                 direct = true;
                 continue;
             };
             let settled = self.entry(path, a, b)?;
             direct |= !same(&a.item, &settled);
             if settled != b.item {
-                replaced.insert(b.name.clone(), settled);
+                b.item = settled;
+                replaced = true;
             }
         }
-        let dir = if replaced.is_empty() { new } else { self.replace(new, &replaced)? };
+        direct |= before.next().is_some();
+        let dir = if replaced { self.replace(new, after)? } else { new };
         let mtime = if direct { new_mtime.max(old_mtime.saturating_add(1)) } else { old_mtime };
         Ok(Item { mtime, kind: Kind::Dir(dir) })
     }
@@ -85,11 +79,21 @@ impl Settling<'_, '_> {
         Ok(Item { mtime: old.item.mtime.saturating_add(1), kind: new.item.kind.clone() })
     }
 
-    fn replace(&mut self, dir: Dir, replaced: &BTreeMap<Name, Item>) -> Result<Dir, NodeError> {
+    /// The directory with `replaced` in the place of those of its entries that have their names; what changed in
+    /// them are times.
+    fn replace(&mut self, dir: Dir, replaced: Vec<Entry>) -> Result<Dir, NodeError> {
+        if !self.stage.wrote(dir.id) {
+            self.taken.add(dir.id, &replaced);
+        }
+        // Nothing counts for nothing, so they are all when they add up to the same.
+        if Sums::of(&replaced) == dir.sums {
+            return Ok(self.stage.write_dir(&replaced));
+        }
         let mut entries = read_dir(self.stage, dir.id)?;
+        let mut replaced = replaced.into_iter().peekable();
         for entry in &mut entries {
-            if let Some(item) = replaced.get(&entry.name) {
-                entry.item = item.clone();
+            if let Some(new) = replaced.next_if(|new| new.name == entry.name) {
+                *entry = new;
             }
         }
         Ok(self.stage.write_dir(&entries))

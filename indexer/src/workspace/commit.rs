@@ -10,7 +10,7 @@ use cfs_fs::tree::cache::{CACHE_BYTES, CachedNodes};
 use cfs_fs::tree::{Dir, Item, Kind, NodeError, NodeMap, Nodes, Stage, Sums, resolve};
 
 use super::{Kept, Record, Workspace, WorkspaceError};
-use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
+use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
 use crate::depot::{Depot, place};
 use crate::revision::RefPath;
 use crate::snapshot::Rules;
@@ -168,6 +168,7 @@ fn publish(
         Ok(Some(Draft {
             root,
             nodes,
+            taken: Taken::default(),
             parents: vec![snapshot],
             access: inherited(depot, workspace, request, current)?,
             meta: BTreeMap::from([

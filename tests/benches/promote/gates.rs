@@ -14,7 +14,7 @@ use cfs_fs::name::Name;
 use cfs_fs::store::lease::Lease;
 use cfs_fs::store::publish::{Publisher, Ready};
 use cfs_fs::tree::{Entry, Item, Kind, NodeMap, Stage};
-use cfs_indexer::catalogue::{CatalogueError, Draft, Signer};
+use cfs_indexer::catalogue::{CatalogueError, Draft, Signer, Taken};
 use cfs_indexer::checksum::{Algorithm, Checksum, Hasher};
 use cfs_indexer::depot::Depot;
 use flate2::Compression;
@@ -235,6 +235,7 @@ fn draft(root: Item, nodes: NodeMap) -> Draft {
     Draft {
         root,
         nodes,
+        taken: Taken::default(),
         parents: Vec::new(),
         access: None,
         meta: std::collections::BTreeMap::new(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cfs_fs::digest::BlobId;
 use cfs_fs::name::Name;
 use cfs_fs::tree::{Entry, Item, Kind, NodeMap, Stage};
-use cfs_indexer::catalogue::{CatalogueError, Draft, Signer};
+use cfs_indexer::catalogue::{CatalogueError, Draft, Signer, Taken};
 use cfs_indexer::config;
 use cfs_indexer::depot::Depot;
 use cfs_indexer::filelist::published::{Before, Written, derive};
@@ -138,6 +138,7 @@ fn keep(depot: &Depot, root: &Item, nodes: NodeMap) {
     let mut draft = Some(Draft {
         root: root.clone(),
         nodes,
+        taken: Taken::default(),
         parents: Vec::new(),
         access: None,
         meta: std::collections::BTreeMap::new(),

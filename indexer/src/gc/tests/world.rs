@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::*;
-use crate::catalogue::{Draft, Signer};
+use crate::catalogue::{Draft, Signer, Taken};
 use crate::checksum::{Algorithm, Hasher};
 use crate::refname::RefName;
 
@@ -302,6 +302,7 @@ impl World {
             Ok::<_, CatalogueError>(Some(Draft {
                 root,
                 nodes,
+                taken: Taken::default(),
                 parents: Vec::new(),
                 access: None,
                 meta: BTreeMap::new(),
