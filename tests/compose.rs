@@ -10,6 +10,7 @@ use crate::harness::{Ran, Sandbox};
 
 mod closed;
 mod groups;
+mod groups_of_packages;
 mod large;
 mod metadata;
 mod prune;

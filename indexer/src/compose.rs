@@ -9,6 +9,7 @@ mod closed;
 mod contents;
 mod documents;
 mod finalize;
+mod groups;
 mod images;
 mod prune;
 mod recipe;
@@ -19,10 +20,11 @@ mod volume;
 
 pub use closed::{Closed, closed};
 pub use finalize::{Finished, finalize};
+pub use groups::{Grouped, Groups};
 pub use prune::{Judged, Verdict, judge, prune};
 pub use recipe::{Recipe, RecipeError, Selection, Tree, TreeKind};
 pub use series::{Made, latest, made};
-pub use sync::{Options, Outcome, Planned, Report, Run, TreeReport, plan, sync};
+pub use sync::{Options, Outcome, Planned, PlannedTree, Report, Run, TreeReport, plan, sync};
 
 use cfs_fs::edit::EditError;
 use cfs_fs::store::StoreError;
@@ -81,7 +83,7 @@ pub enum ComposeError {
         /// Why not.
         reason: String,
     },
-    /// What packages say cannot be read.
+    /// What packages say cannot be read, or the groups of some cannot be put into metadata.
     #[error(transparent)]
     Packages(#[from] CreaterepoError),
     /// Gathering failed as a whole.

@@ -19,6 +19,7 @@ use crate::promote::PromoteError;
 use crate::repodata::RepodataError;
 use crate::revision::RevPath;
 
+mod amend;
 mod build;
 mod documents;
 mod extra;
@@ -27,6 +28,7 @@ mod inventory;
 mod packages;
 mod place;
 
+pub use amend::Amendment;
 pub use build::{Options, Request, build, plan};
 pub use extra::{Extra, KINDS};
 pub use inject::{Injection, inject, plan as plan_injection};

@@ -14,6 +14,7 @@ use cfs_fs::name::TreePath;
 use crate::checksum::ChecksumError;
 
 pub mod compression;
+pub mod comps;
 pub mod document;
 pub mod evr;
 pub mod filelists;

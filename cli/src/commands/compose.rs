@@ -8,6 +8,7 @@ use crate::report::CommandError;
 
 mod finalize;
 mod gather;
+mod groups;
 mod list;
 mod prune;
 mod sig;

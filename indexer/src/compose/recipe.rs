@@ -16,6 +16,8 @@ use crate::sync::address::Address;
 /// Where a compose's trees come from and where they go.
 #[derive(Debug, Clone)]
 pub struct Recipe {
+    /// The table of the configuration that it is made of, such as `release.9`.
+    pub table: String,
     /// The release.
     pub release: Release,
     /// The short name that its composes are called by.
@@ -32,6 +34,8 @@ pub struct Recipe {
     pub upstream: Upstream,
     /// For each repository, the others that its packages may need.
     pub closure: BTreeMap<String, Vec<String>>,
+    /// For repositories: the files of their groups of packages.
+    pub comps: BTreeMap<String, String>,
     /// All its trees.
     pub all_trees: Vec<Tree>,
     /// The trees that were selected.
@@ -57,6 +61,8 @@ pub struct Tree {
     pub path: TreePath,
     /// Where a full run keeps it as it was first.
     pub kickstart: Option<TreePath>,
+    /// The file of its groups of packages, or the address of one.
+    pub comps: Option<String>,
 }
 
 /// What is in a tree.
@@ -126,6 +132,7 @@ impl Recipe {
         let refs = refs_of(&release)?;
         let latest = refname(&format!("{refs}/latest-{}-{profile}", release.short))?;
         let mut recipe = Self {
+            table: format!("release.{profile}"),
             short: release.short.clone(),
             upstream: release.upstream.clone(),
             refs,
@@ -133,6 +140,7 @@ impl Recipe {
             latest,
             group: None,
             closure: release.closure.clone(),
+            comps: release.comps.clone(),
             all_trees: Vec::new(),
             trees: Vec::new(),
             metadata: path("compose/metadata")?,
@@ -170,12 +178,14 @@ impl Recipe {
         let directories = directories.collect::<Result<_, _>>()?;
         let arches = if sig.arches.is_empty() { release.arches.clone() } else { sig.arches.clone() };
         let mut recipe = Self {
+            table: format!("sig.{group}.{profile}"),
             short,
             upstream: sig.upstream.clone(),
             release_latest: refname(&format!("{refs}/latest-{}-{profile}", release.short))?,
             refs,
             latest,
             closure: sig.closure.clone(),
+            comps: sig.comps.clone(),
             group: Some(group.to_owned()),
             all_trees: Vec::new(),
             trees: Vec::new(),
@@ -235,13 +245,14 @@ impl Recipe {
             TreeKind::Debug => debug_url.cloned().unwrap_or_else(|| format!("{url}-debug")),
             TreeKind::Source => source_url.unwrap_or(url).clone(),
         };
-        let text = text
-            .replace("$hashed", if hashed { "hashed-" } else { "" })
-            .replace("$basearch", arch)
-            .replace("$repo", name)
-            .replace("$version", &self.release.version)
-            .replace("$major", self.release.major());
-        let address: Address = text.parse().map_err(|error| unusable(format!("{error}")))?;
+        let expanded = |text: &str| {
+            text.replace("$hashed", if hashed { "hashed-" } else { "" })
+                .replace("$basearch", arch)
+                .replace("$repo", name)
+                .replace("$version", &self.release.version)
+                .replace("$major", self.release.major())
+        };
+        let address: Address = expanded(&text).parse().map_err(|error| unusable(format!("{error}")))?;
         let place = match (&self.group, kind) {
             (None, TreeKind::Os) => format!("compose/{composed}/{arch}/os"),
             (None, TreeKind::Debug) => format!("compose/{composed}/{arch}/debug/tree"),
@@ -257,8 +268,10 @@ impl Recipe {
         };
         let keeps = self.group.is_none() && kind == TreeKind::Os && self.release.kickstart;
         let kickstart = keeps.then(|| path(&format!("compose/{composed}/{arch}/kickstart"))).transpose()?;
-        let (repository, arch) = (composed.to_owned(), arch.to_owned());
-        self.all_trees.push(Tree { repository, arch, kind, address, path: path(&place)?, kickstart });
+        let comps = self.comps.get(name).or_else(|| self.comps.get(composed));
+        let comps = comps.filter(|_| kind == TreeKind::Os).map(|file| expanded(file));
+        let (repository, arch, path) = (composed.to_owned(), arch.to_owned(), path(&place)?);
+        self.all_trees.push(Tree { repository, arch, kind, address, path, kickstart, comps });
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Nodes, Stage, Sums, resolve};
 
 use super::documents::{Blobs, TREEINFO};
+use super::groups::{Grouped, Groups, Place};
 use super::recipe::{Recipe, Tree};
 use super::{ComposeError, Depot, documents, series};
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
@@ -36,6 +37,8 @@ pub struct Options {
     pub refresh_treeinfo: bool,
     /// Files from outside that the compose has besides: name and content. `None` for what there is.
     pub extra_files: Option<Vec<(String, Vec<u8>)>>,
+    /// The groups of packages that trees are to have.
+    pub groups: Groups,
     /// The keys that must have signed metadata and packages.
     pub keys: Option<Keyring>,
     /// How repositories are gathered.
@@ -98,6 +101,8 @@ pub struct Outcome {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// What became of its groups of packages, where it is to have some.
+    pub groups: Option<Grouped>,
 }
 
 /// What a run would do.
@@ -105,8 +110,19 @@ pub struct Outcome {
 pub struct Planned {
     /// The compose that would be brought up to date; `None` for a new one.
     pub compose: Option<RefName>,
-    /// Each tree, with what would be downloaded for it.
-    pub trees: Vec<(Tree, Result<Survey, SyncError>)>,
+    /// Each tree.
+    pub trees: Vec<PlannedTree>,
+}
+
+/// What a run would do about one tree.
+#[derive(Debug)]
+pub struct PlannedTree {
+    /// Which.
+    pub tree: Tree,
+    /// What would be downloaded for it.
+    pub survey: Result<Survey, SyncError>,
+    /// Whether groups of packages would be put into its metadata.
+    pub groups: bool,
 }
 
 /// Looks what [`sync`] would do. Nothing that anybody reads changes.
@@ -127,7 +143,16 @@ pub fn plan(
     let place = compose.clone().unwrap_or_else(|| recipe.beside("planned"));
     let requests = requests(recipe, options, &place, like.as_ref().filter(|like| **like != place));
     let surveys = sync::survey(depot, &requests, signer.now, progress)?;
-    Ok(Planned { compose, trees: recipe.trees.iter().cloned().zip(surveys).collect() })
+    let mut trees = Vec::with_capacity(surveys.len());
+    for ((tree, request), survey) in recipe.trees.iter().zip(&requests).zip(surveys) {
+        let groups = match &survey {
+            Ok(Survey { packages: Some(_), .. }) => options.groups.of_trees.contains_key(&tree.path),
+            Ok(_) => options.groups.would_change(&Place { depot, recipe, request, now: signer.now })?,
+            Err(_) => false,
+        };
+        trees.push(PlannedTree { tree: tree.clone(), survey, groups });
+    }
+    Ok(Planned { compose, trees })
 }
 
 /// Gathers the selected trees of `recipe`. Fails as a whole, with the compose marked as unfinished, when the store
@@ -150,20 +175,21 @@ pub fn sync(
     let whole = harvest.repositories.iter().all(Result::is_ok);
     let mut trees: Vec<TreeReport> = Vec::with_capacity(recipe.trees.len());
     let mut update = None;
-    let mut sums = Vec::new();
+    let mut done = Vec::new();
     if whole || options.run != Run::Update {
         let gathered: Vec<Option<&Gathered>> =
             harvest.repositories.iter().map(|result| result.as_ref().ok()).collect();
-        (sums, update) = commit(depot, recipe, options, &name, &requests, &gathered, signer)?;
+        (done, update) = commit(depot, recipe, options, &name, &requests, &gathered, signer)?;
     }
     record(depot, &requests, &harvest.repositories, signer)?;
-    let mut sums = sums.into_iter();
+    let mut done = done.into_iter();
     for (tree, result) in recipe.trees.iter().zip(harvest.repositories) {
-        let sums = sums.next().flatten().unwrap_or_default();
+        let (sums, groups) = done.next().flatten().unwrap_or_default();
         let outcome = result.map(|gathered| Outcome {
             packages: gathered.packages,
             files: sums.files,
             bytes: sums.bytes,
+            groups,
         });
         trees.push(TreeReport { tree: tree.clone(), outcome });
     }
@@ -207,7 +233,10 @@ fn requests(recipe: &Recipe, options: &Options, name: &RefName, like: Option<&Re
 /// Files that are to stand at paths of the compose.
 type Files = Vec<(TreePath, Item)>;
 
-/// Commits what was gathered; for each tree that was, its sums.
+/// What one tree came to, and what became of its groups.
+type Done = Option<(Sums, Option<Grouped>)>;
+
+/// Commits what was gathered.
 fn commit(
     depot: &Depot,
     recipe: &Recipe,
@@ -216,8 +245,8 @@ fn commit(
     requests: &[Request],
     gathered: &[Option<&Gathered>],
     signer: &Signer,
-) -> Result<(Vec<Option<Sums>>, Option<RefUpdate>), ComposeError> {
-    let mut trees: Vec<Option<Item>> = Vec::new();
+) -> Result<(Vec<Done>, Option<RefUpdate>), ComposeError> {
+    let mut trees: Vec<Option<Built>> = Vec::new();
     let documents =
         if recipe.group.is_none() { documents::store(depot, recipe, signer.now)? } else { Vec::new() };
     let mut old = None;
@@ -243,17 +272,23 @@ fn commit(
     })?;
     for ((request, gathered), tree) in requests.iter().zip(gathered).zip(&trees) {
         if let (Some(gathered), Some(tree)) = (gathered, tree) {
-            gathered.record(depot, request, tree, signer.now)?;
+            gathered.record(depot, request, &tree.item, signer.now)?;
         }
     }
     if let Some(update) = &update {
         read_ahead(depot, &depot.catalogue, old.as_ref(), &update.snapshot.root_item());
     }
-    let sums = |tree: &Option<Item>| match tree {
-        Some(Item { kind: Kind::Dir(dir), .. }) => Some(dir.sums),
+    let done = |tree: &Option<Built>| match tree {
+        Some(Built { item: Item { kind: Kind::Dir(dir), .. }, groups }) => Some((dir.sums, *groups)),
         _ => None,
     };
-    Ok((trees.iter().map(sums).collect(), update))
+    Ok((trees.iter().map(done).collect(), update))
+}
+
+/// What a request came to.
+struct Built {
+    item: Item,
+    groups: Option<Grouped>,
 }
 
 /// A compose's tree being made.
@@ -274,7 +309,7 @@ impl Compose<'_> {
         &self,
         requests: &[Request],
         gathered: &[Option<&Gathered>],
-        trees: &mut Vec<Option<Item>>,
+        trees: &mut Vec<Option<Built>>,
     ) -> Result<crate::depot::Placed, ComposeError> {
         let mut stage = Stage::new(&self.depot.catalogue);
         let mut root = match self.current {
@@ -292,6 +327,13 @@ impl Compose<'_> {
             let old = resolve(&stage, &root, &tree.path)?;
             let (mut item, nodes) = gathered.tree(self.depot, request.keep, old.as_ref())?;
             stage.adopt(nodes);
+            let Self { depot, recipe, now, .. } = *self;
+            let place = Place { depot, recipe, request, now };
+            let grouped = self.options.groups.put(&place, &mut stage, &item, old.as_ref())?;
+            let groups = grouped.map(|(with_groups, groups)| {
+                item = with_groups;
+                groups
+            });
             let bare = item.clone();
             if let Some([documents, _]) = documents {
                 item = self.with_documents(&mut stage, documents, &item)?;
@@ -304,7 +346,7 @@ impl Compose<'_> {
                 let first = self.with_documents(&mut stage, documents, &bare)?;
                 root = graft(&mut stage, &root, kickstart, first, self.now)?;
             }
-            trees.push(Some(item));
+            trees.push(Some(Built { item, groups }));
         }
         for (path, item) in self.files(&stage, &root)? {
             root = graft(&mut stage, &root, &path, item, self.now)?;

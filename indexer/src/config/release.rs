@@ -19,7 +19,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -63,9 +63,10 @@ pub struct Release {
     /// Whether a full run keeps a copy of each tree under `kickstart`, as it was first [default: true].
     #[serde(default = "yes")]
     pub kickstart: bool,
-    /// Groups of packages: for each repository a comps file.
+    /// Groups of packages: for each repository a comps file or its address, with what stands for something in
+    /// [`Upstream::url`].
     #[serde(default)]
-    pub comps: BTreeMap<String, PathBuf>,
+    pub comps: BTreeMap<String, String>,
     /// Images that are made of several repositories.
     #[serde(default)]
     pub iso: BTreeMap<String, Iso>,
@@ -86,6 +87,9 @@ pub struct Sig {
     /// Directories that its composes have besides.
     #[serde(default)]
     pub directories: Vec<String>,
+    /// See [`Release::comps`].
+    #[serde(default)]
+    pub comps: BTreeMap<String, String>,
     /// For each repository, the others that its packages may need.
     #[serde(default)]
     pub closure: BTreeMap<String, Vec<String>>,
@@ -166,17 +170,18 @@ pub struct Iso {
     pub repositories: Vec<String>,
 }
 
+/// Names a file of this host, which may be an address, from `dir`, where the configuration is.
+fn locate(text: &mut String, dir: &Path) {
+    if !text.contains("://") {
+        *text = dir.join(&*text).to_string_lossy().into_owned();
+    }
+}
+
 impl Upstream {
-    /// Names files of this host from `dir`, where the configuration is.
     fn locate(&mut self, dir: &Path) {
-        let place = |text: &mut String| {
-            if !text.contains("://") {
-                *text = dir.join(&*text).to_string_lossy().into_owned();
-            }
-        };
-        self.gpg_keys.0.iter_mut().for_each(place);
+        self.gpg_keys.0.iter_mut().for_each(|key| locate(key, dir));
         if let Some(files) = &mut self.extra_files {
-            place(&mut files.url);
+            locate(&mut files.url, dir);
         }
     }
 }
@@ -186,9 +191,12 @@ impl super::Config {
     pub fn locate_release_files(&mut self, dir: &Path) {
         for release in self.releases.values_mut() {
             release.upstream.locate(dir);
-            release.comps.values_mut().for_each(|file| *file = dir.join(&*file));
+            release.comps.values_mut().for_each(|file| locate(file, dir));
         }
-        self.sigs.values_mut().flat_map(BTreeMap::values_mut).for_each(|sig| sig.upstream.locate(dir));
+        for sig in self.sigs.values_mut().flat_map(BTreeMap::values_mut) {
+            sig.upstream.locate(dir);
+            sig.comps.values_mut().for_each(|file| locate(file, dir));
+        }
     }
 }
 
@@ -241,7 +249,11 @@ impl Release {
 impl Sig {
     /// What is wrong with it, if anything.
     pub(super) fn fault(&self) -> Option<String> {
-        self.upstream.fault()
+        let known = self.upstream.names();
+        let unknown = self.comps.keys().find(|name| !known.contains(name));
+        let unknown =
+            unknown.map(|name| format!("has groups of the repository {name:?}, which it does not have"));
+        unknown.or_else(|| self.upstream.fault())
     }
 }
 

@@ -219,6 +219,7 @@ fn metadata(
     for (name, item) in place::retained(depot, &request.target, BlobId::of(document.as_bytes()), *retain)? {
         new.retain(&name, &item);
     }
+    new.retain_beside(old);
     let signature = new.close(config, &request.target, old, &repomd, is_plan)?;
     if !is_plan {
         new.store(depot)?;

@@ -4,9 +4,12 @@ use std::io::Read;
 
 use super::CreaterepoError;
 use super::documents::Made;
-use crate::checksum::Algorithm;
+use crate::checksum::{Algorithm, Hasher};
 use crate::repodata::compression::{self, Format, TooLarge};
+use crate::repodata::comps;
 use crate::repodata::document::Document;
+use crate::repodata::repomd::Repomd;
+use crate::repository::with_causes;
 
 /// Bytes of such a document uncompressed.
 const BYTES_MAX: u64 = 1 << 30;
@@ -43,8 +46,10 @@ impl Extra {
             Some(too_large) => fail(too_large.to_string()),
             None => fail(format!("cannot be uncompressed: {error}")),
         })?;
+        if kind == "group" {
+            comps::check(&text).map_err(|error| fail(with_causes(&error)))?;
+        }
         let needed: &[u8] = match kind {
-            "group" => b"<comps",
             "modules" => b"document:",
             "updateinfo" => b"<updates",
             _ => b"",
@@ -79,6 +84,20 @@ impl Extra {
         }
         let compressed = format!("{kind}_{}", format.suffix().trim_start_matches('.'));
         Ok(vec![one(kind.clone(), Format::Plain)?, one(compressed, format)?])
+    }
+}
+
+impl Extra {
+    /// Whether `repomd` lists the document already: every record of its type says that it is this one.
+    pub(super) fn is_in(&self, repomd: &Repomd) -> bool {
+        let mut own = repomd.records.iter().filter(|record| is_variant(&record.kind, &self.kind)).peekable();
+        own.peek().is_some()
+            && own.all(|record| {
+                let said = record.open_checksum.unwrap_or(record.checksum);
+                let mut hasher = Hasher::new(said.algorithm());
+                hasher.update(&self.text);
+                hasher.finish().checksum == said
+            })
     }
 }
 

@@ -3,17 +3,15 @@
 use cfs_fs::edit::graft;
 use cfs_fs::name::TreePath;
 
+use super::amend::{Amended, Amendment};
 use super::build::{old_at, wishes};
-use super::extra::is_variant;
-use super::place::{New, Old, REPODATA, Time};
+use super::place::REPODATA;
 use super::{CreaterepoError, Extra, Report};
 use crate::catalogue::{Current, Signer};
-use crate::checksum::Algorithm;
 use crate::config::Config;
 use crate::depot::Depot;
 use crate::promote::flip::{self, Flip};
 use crate::repodata::compression::Format;
-use crate::repodata::repomd::Repomd;
 use crate::revision::{RefPath, RevPath};
 
 /// What is to be put where.
@@ -85,18 +83,16 @@ fn prepare(
     let change = flip.changes.first_mut().filter(|change| change.current.is_some()).ok_or_else(no_repomd)?;
     let (top, old) = old_at(depot, &stage, &change.new, &request.target)?;
     let (_, before) = old.repomd.as_ref().ok_or_else(no_repomd)?;
-    if !before.unknown.is_empty() {
-        return Err(CreaterepoError::Unknown { place, names: before.unknown.clone() });
-    }
-    let second = request.time.unwrap_or(signer.now);
-    let newer = old.newest().map_or(second, |newest| second.max(newest.saturating_add(1)));
-    let time = Time { second: if request.time.is_some() { second } else { newer }, told: false };
-    let (mut new, carried) = replaced(&old, before, request, time)?;
-    let repomd = described(before, &new, time);
-    let signature = new.close(config, &request.target, &old, &repomd, is_plan)?;
-    if !is_plan {
-        new.store(depot)?;
-    }
+    let amendment = Amendment {
+        config,
+        target: &request.target,
+        extra: &request.extra,
+        format: request.format,
+        time: request.time,
+        now: signer.now,
+        is_plan,
+    };
+    let Amended { new, carried, repomd, signature } = amendment.apply(depot, before, &old, &old)?;
     let report = Report {
         packages: 0,
         packages_read: 0,
@@ -117,48 +113,4 @@ fn prepare(
     }
     flip.put_back(stage);
     Ok(report)
-}
-
-/// The metadata with the document in the place of those of its type, and the types of the others.
-fn replaced(
-    old: &Old,
-    before: &Repomd,
-    request: &Injection,
-    time: Time,
-) -> Result<(New, Vec<String>), CreaterepoError> {
-    let mut new = New::default();
-    let mut carried = Vec::new();
-    let gone = |kind: &str| is_variant(kind, request.extra.kind());
-    for record in before.records.iter().filter(|record| !gone(&record.kind)) {
-        if new.carry(old, record) {
-            carried.push(record.kind.clone());
-        }
-    }
-    // What no record names, such as what was retained, stays.
-    let names_gone: Vec<&str> = before
-        .records
-        .iter()
-        .filter(|record| gone(&record.kind))
-        .filter_map(|record| record.location.as_str().strip_prefix("repodata/"))
-        .collect();
-    let is_ours = |name: &str| name.starts_with("repomd.xml") || names_gone.contains(&name);
-    for (name, item) in old.items.iter().filter(|(name, _)| !is_ours(name.as_str())) {
-        new.retain(name, item);
-    }
-    let algorithm = before.record("primary").map_or(Algorithm::Sha256, |record| record.checksum.algorithm());
-    let algorithm = if algorithm.is_strong() { algorithm } else { Algorithm::Sha256 };
-    for (kind, name, made) in request.extra.files(request.format, algorithm)? {
-        new.add(old, kind, &name, made, time);
-    }
-    Ok((new, carried))
-}
-
-/// The new repomd.xml: what it said before, and the revision of now where that is a time.
-fn described(before: &Repomd, new: &New, time: Time) -> Repomd {
-    let records = new.records().to_vec();
-    let revision = match before.revision_time() {
-        Some(old) if before.records != records && old >= 100_000_000 => Some(time.second.to_string()),
-        _ => before.revision.clone(),
-    };
-    Repomd { revision, tags: before.tags.clone(), records, unknown: Vec::new() }
 }

@@ -80,6 +80,11 @@ impl Old {
         Ok(old)
     }
 
+    /// Whether its repomd.xml has a signature.
+    pub(super) fn is_signed(&self) -> bool {
+        self.items.contains_key(SIGNATURE)
+    }
+
     /// The newest time that it gives.
     pub(super) fn newest(&self) -> Option<i64> {
         self.repomd.as_ref().and_then(|(_, repomd)| newest(repomd))
@@ -178,8 +183,25 @@ impl New {
         self.records.iter().map(listed).collect()
     }
 
-    /// Adds repomd.xml, its signature, and what else stands beside it. A signature is made by the hook of the
-    /// view, unless nothing but a plan is wanted.
+    /// Keeps what stands beside repomd.xml, such as a key, but for its signature.
+    pub(super) fn retain_beside(&mut self, old: &Old) {
+        let is_beside = |name: &str| name.starts_with("repomd.xml.") && name != SIGNATURE;
+        for (name, item) in old.items.iter().filter(|(name, _)| is_beside(name.as_str())) {
+            self.retain(name, item);
+        }
+    }
+
+    /// Gives files that `old` has too the times that they have there.
+    pub(super) fn date_as(&mut self, old: &Old) {
+        for (name, item) in &mut self.items {
+            if let Some(same) = old.items.get(name).filter(|same| same.kind == item.kind) {
+                item.clone_from(same);
+            }
+        }
+    }
+
+    /// Adds repomd.xml and its signature, which is made by the hook of the view, unless nothing but a plan is
+    /// wanted.
     pub(super) fn close(
         &mut self,
         config: &Config,
@@ -188,10 +210,6 @@ impl New {
         repomd: &Repomd,
         is_plan: bool,
     ) -> Result<Signature, CreaterepoError> {
-        let is_beside = |name: &str| name.starts_with("repomd.xml.") && name != SIGNATURE;
-        for (name, item) in old.items.iter().filter(|(name, _)| is_beside(name.as_str())) {
-            self.retain(name, item);
-        }
         let document = repomd.to_xml().into_bytes();
         let mtime = newest(repomd).unwrap_or(0);
         let signature = old.items.get(SIGNATURE);

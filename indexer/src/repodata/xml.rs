@@ -2,7 +2,8 @@
 //!
 //! Always true: a document type, an entity beyond XML's own five, another encoding than UTF-8, more depth,
 //! attributes or unbroken text than the limits allow ends the stream with an error, and no event needs more
-//! memory than [`TEXT_BYTES_MAX`].
+//! memory than [`TEXT_BYTES_MAX`]. A document type may be allowed that declares nothing itself; what it names is
+//! never looked for.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
@@ -81,6 +82,8 @@ pub(super) struct Xml<R> {
     depth: usize,
     /// Whether the top element has begun.
     rooted: bool,
+    /// Whether a document type that declares nothing may stand before it.
+    may_be_typed: bool,
 }
 
 impl<R: BufRead> Xml<R> {
@@ -88,7 +91,12 @@ impl<R: BufRead> Xml<R> {
     pub(super) fn new(input: R) -> Self {
         let mut reader = Reader::from_reader(Metered { inner: input, taken_bytes: 0 });
         reader.config_mut().expand_empty_elements = true;
-        Self { reader, buffer: Vec::new(), depth: 0, rooted: false }
+        Self { reader, buffer: Vec::new(), depth: 0, rooted: false, may_be_typed: false }
+    }
+
+    /// As [`Xml::new`], for a document that people write: its type may be named.
+    pub(super) fn typed(input: R) -> Self {
+        Self { may_be_typed: true, ..Self::new(input) }
     }
 
     /// How far the document was read.
@@ -138,6 +146,9 @@ impl<R: BufRead> Xml<R> {
             },
             Ok(Raw::Decl(decl)) => check_encoding(&decl).map(|()| Event::Other),
             Ok(Raw::Comment(_) | Raw::PI(_)) => Ok(Event::Other),
+            Ok(Raw::DocType(named)) if self.may_be_typed && !self.rooted && !named.contains('[') => {
+                Ok(Event::Other)
+            }
             Ok(Raw::DocType(_)) => Err(RepodataError::Doctype { at_byte }),
             Ok(Raw::Eof) if self.depth > 0 || !self.rooted => Err(RepodataError::Truncated { at_byte }),
             Ok(Raw::Eof) => Ok(Event::End),

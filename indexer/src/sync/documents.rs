@@ -68,9 +68,12 @@ impl Documents {
         [(REPOMD, Some(&self.repomd)), (SIGNATURE, self.signature.as_ref()), (KEY, self.key.as_ref())]
     }
 
-    /// Whether the tree `old` holds exactly these documents.
+    /// Whether the tree `old`, which was made of a repository with this repomd.xml, holds exactly these documents.
+    /// Where something was put into its metadata when it was made, its repomd.xml and the signature are its own.
     pub(super) fn are_in(&self, depot: &Depot, old: &Item) -> Result<bool, NodeError> {
-        for (text, document) in self.all() {
+        let repomd = blob_at(depot, Some(old), REPOMD)?.map(|(blob, _)| blob);
+        let is_its_own = |text: &str| text != KEY && repomd.is_some_and(|blob| blob != self.repomd_blob());
+        for (text, document) in self.all().into_iter().filter(|(text, _)| !is_its_own(text)) {
             let found = blob_at(depot, Some(old), text)?.map(|(blob, _)| blob);
             if found != document.map(|document| BlobId::of(&document.bytes)) {
                 return Ok(false);

@@ -81,11 +81,13 @@ impl Gathered {
         };
         let repomd = match &self.made {
             Made::New { repomd, .. } => *repomd,
-            Made::Same { in_place: true, .. } => return Ok(()),
-            Made::Same { in_place: false, .. } => {
-                let last = request.like.as_ref().map(|like| depot.catalogue.upstream(like)).transpose()?;
+            Made::Same { tree: same, in_place: true } if same.kind == tree.kind => return Ok(()),
+            Made::Same { tree: same, in_place } => {
+                let place = if *in_place { Some(&request.target) } else { request.like.as_ref() };
+                let last = place.map(|place| depot.catalogue.upstream(place)).transpose()?.flatten();
+                let is_of_it = |last: &Upstream| matches!(same.kind, Kind::Dir(dir) if dir.id == last.tree);
                 // When it was synced anew meanwhile, the next sync takes a closer look.
-                let Some(last) = last.flatten().filter(|last| last.tree == dir.id) else { return Ok(()) };
+                let Some(last) = last.filter(is_of_it) else { return Ok(()) };
                 last.repomd
             }
         };

@@ -13,11 +13,13 @@ use super::fetch::Fetcher;
 use super::gather::Gathering;
 use super::plan::{self, Wanted};
 use super::{Request, SyncError, item_at, policy};
+use crate::catalogue::Upstream;
 use crate::depot::Depot;
 use crate::openpgp::Fingerprint;
 use crate::repodata::primary::Packages;
 use crate::repodata::repomd::{self, Repomd};
 use crate::repodata::{RepodataError, compression, restamp};
+use crate::revision::RefPath;
 
 /// A repository whose metadata list is known.
 #[derive(Debug)]
@@ -99,9 +101,7 @@ fn refuse_older(depot: &Depot, request: &Request, offered: &Repomd) -> Result<()
         if last.url != request.address.to_string() {
             continue;
         }
-        // What was collected since tells nothing.
-        let bytes = depot.store.read_blob(last.repomd).unwrap_or_default();
-        let Ok(synced) = repomd::parse(&bytes[..]) else { continue };
+        let Some(synced) = synced(depot, place, &last)? else { continue };
         if restamp::is_older(offered, &synced) {
             return Err(SyncError::Older {
                 url: request.address.describe(&documents::path(documents::PATHS[0])),
@@ -111,6 +111,23 @@ fn refuse_older(depot: &Depot, request: &Request, offered: &Repomd) -> Result<()
         }
     }
     Ok(())
+}
+
+/// What the upstream said that was synced last. What was collected since tells nothing; where something was put
+/// into its metadata, the list of packages is still the upstream's.
+fn synced(depot: &Depot, place: &RefPath, last: &Upstream) -> Result<Option<Repomd>, SyncError> {
+    let bytes = depot.store.read_blob(last.repomd).unwrap_or_default();
+    if let Ok(synced) = repomd::parse(&bytes[..]) {
+        return Ok(Some(synced));
+    }
+    let current = depot.catalogue.current(&place.name)?;
+    let Some(Item { kind: Kind::Dir(dir), .. }) = item_at(depot, current.as_ref(), &place.path)? else {
+        return Ok(None);
+    };
+    let Some(Ok(mut own)) = crate::repository::repomd(depot, &depot.catalogue, dir)? else { return Ok(None) };
+    own.revision = None;
+    own.records.retain(|record| record.kind == "primary");
+    Ok(Some(own).filter(|_| dir.id == last.tree))
 }
 
 /// A tree that an earlier sync may have made.

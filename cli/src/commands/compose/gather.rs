@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 
 use cfs_fs::name::TreePath;
 use cfs_indexer::compose::{
-    Closed, ComposeError, Options, Planned, Recipe, Report, Run, Selection, closed, plan, sync,
+    Closed, ComposeError, Options, Outcome, Planned, PlannedTree, Recipe, Report, Run, Selection, closed,
+    plan, sync,
 };
-use cfs_indexer::config::Fetch;
+use cfs_indexer::config::{Config, Fetch};
 use cfs_indexer::sync::address::Address;
 use cfs_indexer::sync::{self, Progress, SyncError, fetch};
 use serde_json::{Value, json};
 
+use super::groups;
 use crate::commands::closure;
 use crate::context::Context;
 use crate::downloads::{keyring, show};
@@ -135,7 +137,7 @@ impl Flags {
 
 /// Gathers, and prints what came of it.
 pub fn run(recipe: &Recipe, flags: &Flags, context: &Context<'_>) -> Result<(), CommandError> {
-    let options = options(recipe, flags, &context.settings.configuration.1.fetch)?;
+    let options = options(recipe, flags, &context.settings.configuration.1)?;
     context.may_write(&recipe.latest)?;
     let depot = context.depot()?;
     let interrupted = interrupt::flag()?;
@@ -201,8 +203,9 @@ fn closed_value(closed: &Closed) -> Value {
     }
 }
 
-fn options(recipe: &Recipe, flags: &Flags, config: &Fetch) -> Result<Options, CommandError> {
-    let fetch = flags.fetch(config);
+fn options(recipe: &Recipe, flags: &Flags, config: &Config) -> Result<Options, CommandError> {
+    let fetch = flags.fetch(&config.fetch);
+    let groups = groups::read(recipe, config, &fetch)?;
     let default = sync::Options::default();
     let refresh = flags.full_run || flags.resume || flags.refresh_extra_files;
     let extra_files = recipe.upstream.extra_files.as_ref().filter(|_| refresh);
@@ -215,14 +218,15 @@ fn options(recipe: &Recipe, flags: &Flags, config: &Fetch) -> Result<Options, Co
         clean_old_packages: flags.clean_old_packages,
         refresh_treeinfo: flags.refresh_treeinfo,
         extra_files,
+        groups,
         keys,
         sync: sync::Options {
             fetch,
             weak_checksums: flags.allow_weak_checksums,
             unsigned_metadata: flags.disable_repo_gpg_check || !recipe.upstream.repo_gpg_check,
             unsigned_packages: flags.disable_gpg_check,
-            files_max: config.max_files.unwrap_or(default.files_max),
-            bytes_max: config.max_bytes.unwrap_or(default.bytes_max),
+            files_max: config.fetch.max_files.unwrap_or(default.files_max),
+            bytes_max: config.fetch.max_bytes.unwrap_or(default.bytes_max),
             older: flags.allow_rollback,
             ..default
         },
@@ -232,14 +236,20 @@ fn options(recipe: &Recipe, flags: &Flags, config: &Fetch) -> Result<Options, Co
 
 /// A file of keys, which may be at an address.
 fn key_file(place: &str, options: &fetch::Options) -> Result<(String, Vec<u8>), CommandError> {
-    let bytes = if place.contains("://") {
-        let split = sync::split(place).map_err(CommandError::usage)?;
-        let mut files = sync::small_files(options, &[split]).map_err(|failure| unavailable(&failure))?;
-        files.pop().unwrap_or_default()
-    } else {
-        fs::read(place).map_err(|error| CommandError::io("read", place.as_ref(), error))?
-    };
+    let bytes = file_at(place, options).map_err(|(kind, reason)| CommandError::new(kind, reason))?;
     Ok((place.to_owned(), bytes))
+}
+
+/// A file that the configuration names, which may be at an address; or why it cannot be had.
+pub fn file_at(place: &str, options: &fetch::Options) -> Result<Vec<u8>, (Kind, String)> {
+    if place.contains("://") {
+        let split = sync::split(place).map_err(|reason| (Kind::Usage, reason))?;
+        let failed = |failure: sync::Failure| (Kind::Failed, format!("{}: {}", failure.url, failure.reason));
+        let mut files = sync::small_files(options, &[split]).map_err(failed)?;
+        Ok(files.pop().unwrap_or_default())
+    } else {
+        fs::read(place).map_err(|error| (Kind::Failed, format!("{place}: cannot read: {error}")))
+    }
 }
 
 fn extra(
@@ -264,13 +274,13 @@ fn unavailable(failure: &sync::Failure) -> CommandError {
 fn print_plan(planned: &Planned, context: &Context<'_>) -> Result<(), CommandError> {
     let mut failures = Vec::new();
     let (mut files, mut bytes) = (0, 0);
-    for (tree, survey) in &planned.trees {
+    for PlannedTree { tree, survey, groups } in &planned.trees {
         match survey {
             Err(error) => failures.push(format!("{}: {}", tree.path, with_causes(error))),
             Ok(survey) => {
                 files += survey.missing_files;
                 bytes += survey.missing_bytes;
-                let text = match survey.packages {
+                let mut text = match survey.packages {
                     None => format!("{}: nothing has changed", tree.path),
                     Some(packages) => format!(
                         "{}: {} packages, {} to be downloaded, {}",
@@ -280,8 +290,12 @@ fn print_plan(planned: &Planned, context: &Context<'_>) -> Result<(), CommandErr
                         size(survey.missing_bytes)
                     ),
                 };
+                if *groups {
+                    text.push_str("; would get its groups");
+                }
                 let value = json!({
                     "tree": tree.path.to_string(),
+                    "groups": groups,
                     "packages": survey.packages,
                     "missing_files": survey.missing_files,
                     "missing_bytes": survey.missing_bytes,
@@ -299,6 +313,25 @@ fn print_plan(planned: &Planned, context: &Context<'_>) -> Result<(), CommandErr
     whole(failures, "some of it cannot be had")
 }
 
+/// What is said of a tree that is there.
+fn whole_tree(name: &str, outcome: &Outcome) -> (String, Value) {
+    let (packages, same) = match outcome.packages {
+        Some(number) => (format!("{} packages, ", count(number)), ""),
+        None => (String::new(), "; upstream has not changed"),
+    };
+    let (files, bytes) = (count(outcome.files), size(outcome.bytes));
+    let groups = groups::text(outcome.groups);
+    let value = json!({
+        "tree": name,
+        "ok": true,
+        "packages": outcome.packages,
+        "files": outcome.files,
+        "bytes": outcome.bytes,
+        "groups": groups::value(outcome.groups),
+    });
+    (format!("{name}: {packages}{files} files, {bytes}{same}{groups}"), value)
+}
+
 fn print(
     report: &Report,
     checked: &[Closed],
@@ -311,22 +344,11 @@ fn print(
         let name = one.tree.path.to_string();
         match &one.outcome {
             Ok(outcome) => {
-                let packages = outcome.packages.map(|number| format!("{} packages, ", count(number)));
-                let (packages, same) = match packages {
-                    Some(packages) => (packages, ""),
-                    None => (String::new(), "; upstream has not changed"),
-                };
-                let (files, bytes) = (count(outcome.files), size(outcome.bytes));
+                let (text, value) = whole_tree(&name, outcome);
                 if !context.output.is_json() {
-                    context.output.line(format_args!("{name}: {packages}{files} files, {bytes}{same}"))?;
+                    context.output.line(text)?;
                 }
-                trees.push(json!({
-                    "tree": name,
-                    "ok": true,
-                    "packages": outcome.packages,
-                    "files": outcome.files,
-                    "bytes": outcome.bytes,
-                }));
+                trees.push(value);
             }
             Err(error) => {
                 failures.push(format!("{name}: {}", with_causes(error)));

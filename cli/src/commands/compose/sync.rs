@@ -10,7 +10,8 @@ use crate::report::CommandError;
 ///
 /// Without --full-run the latest compose is brought up to date: all of its repositories or, when any of them
 /// fails, none. A full run makes a new compose, which becomes the latest when everything is there. What
-/// several repositories share is downloaded once. Exit status 3 when anything failed; what was downloaded is
+/// several repositories share is downloaded once. Groups of packages that the configuration names are put into
+/// the metadata of the repositories. Exit status 3 when anything failed; what was downloaded is
 /// kept.
 #[derive(Debug, clap::Args)]
 pub struct Args {

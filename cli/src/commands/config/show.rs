@@ -38,7 +38,8 @@ fn print(context: &Context<'_>, title: &str, section: &Value) -> Result<(), Comm
             for tree in value.as_array().into_iter().flatten() {
                 let (path, url) = (tree["path"].as_str(), tree["url"].as_str());
                 let (path, url) = (path.unwrap_or_default(), url.unwrap_or_default());
-                context.output.line(format_args!("  {path} from {url}"))?;
+                let comps = tree["comps"].as_str().map(|file| format!(", groups of {file}"));
+                context.output.line(format_args!("  {path} from {url}{}", comps.unwrap_or_default()))?;
             }
         } else {
             context.output.line(format_args!("  {key} = {value}"))?;
@@ -91,6 +92,7 @@ fn recipe_value(recipe: &Recipe) -> Value {
             "arch": tree.arch,
             "kind": tree.kind.to_string(),
             "url": tree.address.to_string(),
+            "comps": tree.comps,
             "kickstart": tree.kickstart.as_ref().map(ToString::to_string),
         })
     };
@@ -100,6 +102,7 @@ fn recipe_value(recipe: &Recipe) -> Value {
         "gpg-keys": gpg_keys.0,
         "repo-gpg-check": repo_gpg_check,
         "extra-files": extra_files,
+        "comps": recipe.comps,
         "directories": recipe.directories.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "trees": recipe.all_trees.iter().map(tree).collect::<Vec<_>>(),
     })
@@ -122,7 +125,6 @@ fn release_value(recipe: &Recipe) -> Value {
         "renames": release.renames,
         "multilib": release.multilib,
         "kickstart": release.kickstart,
-        "comps": release.comps,
         "iso": iso.collect::<Map<_, _>>(),
         "closure": release.closure,
     });

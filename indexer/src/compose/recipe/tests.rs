@@ -92,3 +92,27 @@ fn a_group_has_a_layout_of_its_own() {
     let error = Recipe::of_sig(&config, "9", "cloud", &Selection::default()).unwrap_err().to_string();
     assert_eq!(error, "no group is called \"cloud\"; there is core");
 }
+
+#[test]
+fn groups_of_packages_are_those_of_each_architecture_under_either_name() {
+    let more = "\n[release.9.comps]\ndevel = \"comps-$repo-$version.$basearch.xml\"\n\
+                [sig.core.9.comps]\ncore-common = \"https://host/$major/comps.xml\"\n";
+    let config = config::parse(&format!("{CONFIG}{more}")).unwrap();
+    let comps = |recipe: &Recipe| -> Vec<String> {
+        let of_tree = |tree: &Tree| Some(format!("{} {}", tree.path, tree.comps.as_ref()?));
+        recipe.trees.iter().filter_map(of_tree).collect()
+    };
+    let release = Recipe::of_release(&config, "9", &Selection::default()).unwrap();
+    let expected = [
+        "compose/devel/x86_64/os comps-all-9.7.x86_64.xml",
+        "compose/devel/aarch64/os comps-all-9.7.aarch64.xml",
+        "compose/devel/i686/os comps-all-9.7.i686.xml",
+    ];
+    assert_eq!(comps(&release), expected);
+    let sig = Recipe::of_sig(&config, "9", "core", &Selection::default()).unwrap();
+    assert_eq!(comps(&sig)[0], "compose/9/core/x86_64/core-common https://host/9/comps.xml");
+
+    let error =
+        config::parse(&format!("{CONFIG}\n[sig.core.9.comps]\nothers = \"comps.xml\"\n")).unwrap_err();
+    assert!(error.message.contains("groups of the repository \"others\""), "{error:?}");
+}
