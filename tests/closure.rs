@@ -84,6 +84,53 @@ fn closure_names_what_is_missing_and_why() {
 }
 
 #[test]
+fn the_answer_does_not_depend_on_what_is_remembered() {
+    let (app, mut base) = app_and_base();
+    base.push(Made::new("asking").requires("/usr/share/other"));
+    base.push(Made::new("giving").file("/usr/share/other", false));
+    let sandbox = sandbox(&[("app", &app), ("base", &base)]);
+    let answer = || sandbox.run(["--json", "closure", "r:app", "--lookaside", "r:base", "--installable"]);
+    let cache = sandbox.store().join("cache.db");
+    let forget = || {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{suffix}", cache.display()));
+        }
+    };
+    let expected = answer();
+    assert!(expected.code == 1 && expected.stdout.contains("torn"), "{expected:?}");
+    let is_same = |what: &str| {
+        let found = answer();
+        assert_eq!(
+            (found.code, &found.stdout, &found.stderr),
+            (1, &expected.stdout, &expected.stderr),
+            "{what}"
+        );
+    };
+    is_same("with all of it remembered");
+    let extracts = |what: &str| -> u64 {
+        let cache = rusqlite::Connection::open(&cache).unwrap();
+        let sql = format!("SELECT count(*) FROM extracts WHERE {what}");
+        cache.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+
+    forget();
+    sandbox.ok(["closure", "r:base", "--pkg", "asking"]);
+    is_same("with some of it remembered, and other files asked for");
+    assert_eq!(extracts("true"), 4, "packages and owners of files of two repositories");
+    let spoil = rusqlite::Connection::open(&cache).unwrap();
+    spoil.execute("UPDATE extracts SET extract = x'28b52ffd00ff'", []).unwrap();
+    drop(spoil);
+    is_same("with damaged memories");
+    assert_eq!(extracts("length(extract) = 6"), 0, "they are mended");
+    forget();
+    fs::write(&cache, "no database").unwrap();
+    is_same("with a damaged memory");
+    forget();
+    fs::create_dir(&cache).unwrap();
+    is_same("without any");
+}
+
+#[test]
 fn closure_since_a_revision_finds_what_is_new() {
     let (mut app, mut base) = app_and_base();
     let sandbox = sandbox(&[("app", &app), ("base", &base)]);

@@ -5,6 +5,7 @@
 //! - [`rich`]: rich dependencies. `check`: requirements that cannot be met. `install`, `solver`: packages that
 //!   cannot be installed. `since`: what a change can have broken.
 //! - [`load`], [`places`]: from repositories in snapshots to a universe; only they know where things are kept.
+//!   `extract`: what they have read before.
 //!
 //! Always true: an answer is a pure function of the packages' relations; it is exact, by the rules of rpm, and
 //! names every problem. Packages of modules count as any other.
@@ -15,6 +16,7 @@ use crate::repodata::relation::Kind;
 
 pub mod arch;
 mod check;
+mod extract;
 mod install;
 pub mod load;
 pub mod places;

@@ -171,6 +171,13 @@ fn cfs(store: &Path, args: &[&str]) {
     assert!(done.unwrap().code().is_some_and(|code| code < 2), "{args:?}");
 }
 
+/// Removes what a store remembers of what it has read.
+fn forget(store: &Path) {
+    for file in ["cache.db", "cache.db-wal", "cache.db-shm"] {
+        let _ = fs::remove_file(store.join(file));
+    }
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
@@ -189,16 +196,26 @@ fn closure(base: &Path, count: usize) {
     println!("\nclosure of {count} packages, medians");
     let repo = repository(base, "closure", count);
     let store = base.join("store");
-    let mut ours = Vec::new();
-    for (what, args) in [
+    let questions = [
         ("cfs closure", vec!["closure", "closure"]),
         ("cfs closure --compat dnf", vec!["closure", "closure", "--compat", "dnf"]),
         ("cfs closure --installable", vec!["closure", "closure", "--installable"]),
-    ] {
-        let time = timed(RUNS, || cfs(&store, &args));
-        println!("  {what:30} {time:>10.3?}");
-        ours.push(time);
-    }
+    ];
+    let ours = |fresh: bool| -> Vec<Duration> {
+        let cache = if fresh { "cold" } else { "warm" };
+        let time = |(what, args): &(&str, Vec<&str>)| {
+            let time = timed(RUNS, || {
+                if fresh {
+                    forget(&store);
+                }
+                cfs(&store, args);
+            });
+            println!("  {what:30} {time:>10.3?}, {cache} cache");
+            time
+        };
+        questions.iter().map(time).collect()
+    };
+    let (cold, warm) = (ours(true), ours(false));
     if Command::new("dnf").arg("--version").stdout(Stdio::null()).status().is_err() {
         println!("  dnf is not installed");
         return;
@@ -217,7 +234,9 @@ fn closure(base: &Path, count: usize) {
         command.stdout(Stdio::null()).stderr(Stdio::null()).env("LC_ALL", "C.UTF-8");
         assert_eq!(command.status().unwrap().code(), Some(1));
     };
-    for (what, fresh) in [("dnf repoclosure, cold cache", true), ("dnf repoclosure, warm cache", false)] {
+    for (what, fresh, ours) in
+        [("dnf repoclosure, cold cache", true, cold), ("dnf repoclosure, warm cache", false, warm)]
+    {
         let time = timed(3, || dnf(fresh));
         let ratios: Vec<String> =
             ours.iter().map(|ours| format!("{:.1}x", time.as_secs_f64() / ours.as_secs_f64())).collect();
@@ -233,7 +252,11 @@ fn parse(base: &Path, count: usize) {
         ("cfs packages --whatprovides", vec!["packages", "parse", "--whatprovides", "package-7"]),
         ("cfs closure --pkg", vec!["closure", "parse", "--pkg", "package-7"]),
     ] {
-        let mut runs: Vec<(f64, u64, f64)> = (0..3).map(|_| measured(&store, &args)).collect();
+        let run = |_| {
+            forget(&store);
+            measured(&store, &args)
+        };
+        let mut runs: Vec<(f64, u64, f64)> = (0..3).map(run).collect();
         runs.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (cpu, memory, wall) = runs[1];
         println!("  {what:30} {cpu:.2} s of processor, {wall:.2} s, {} MB at most", memory / 1024);

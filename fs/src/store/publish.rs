@@ -134,11 +134,12 @@ impl<'a, T> Publisher<'a, T> {
             let Some(temporary) = &ready.file else { continue };
             let path = self.store.blob_path(ready.id);
             // Another process may have brought the same content; its file is as good.
-            let is_there = self.store.has_blob(ready.id, ready.size_bytes);
-            if !is_there && !(self.keeps_names && link(temporary, &path)?) {
+            if self.store.has_blob(ready.id, ready.size_bytes) {
+                if !self.keeps_names {
+                    remove(temporary)?;
+                }
+            } else if !self.keeps_names || !link(temporary, &path)? {
                 fs::rename(temporary, &path).context("rename to", &path)?;
-            } else if !self.keeps_names {
-                remove(temporary)?;
             }
             ready.file = ready.file.take().filter(|_| self.keeps_names);
         }

@@ -84,10 +84,11 @@ impl Checked {
         self.finds("SELECT 1 FROM extracts WHERE hash = ?", blob.as_bytes())
     }
 
-    /// Keeps what was extracted from blobs.
+    /// Keeps what was extracted from blobs, in the place of what was kept of them.
     pub fn keep_extracts(&self, extracts: &[(BlobId, &[u8])]) {
         self.write(
-            "INSERT INTO extracts(hash, extract) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO extracts(hash, extract) VALUES (?, ?)
+             ON CONFLICT DO UPDATE SET extract = excluded.extract",
             extracts,
             |row| (*row.0.as_bytes(), row.1),
         );

@@ -5,23 +5,31 @@ use std::collections::HashMap;
 use cfs_fs::digest::BlobId;
 use cfs_fs::tree::Nodes;
 
+use super::extract::{self, Owners};
 use super::texts::TextId;
 use super::universe::{PackageId, Universe, id_of};
+use crate::catalogue::Checked;
 use crate::depot::Depot;
 use crate::repodata::primary::Packages;
 use crate::repodata::{RepodataError, filelists};
-use crate::repository::documents::{Repository, RepositoryError};
+use crate::repository::documents::{Document, Repository, RepositoryError};
 
 /// Reads repositories into a universe, each distinct one once.
-#[derive(Debug, Default)]
-pub struct Loader {
+#[derive(Debug)]
+pub struct Loader<'m> {
+    memory: &'m Checked,
     universe: Universe,
     /// By name and by the blobs of the metadata.
     known: HashMap<(String, BlobId, Option<BlobId>), usize>,
     loaded: Vec<(Repository, usize)>,
 }
 
-impl Loader {
+impl<'m> Loader<'m> {
+    /// No repositories; what was read before comes from `memory`, and goes there.
+    pub fn new(memory: &'m Checked) -> Self {
+        Self { memory, universe: Universe::new(), known: HashMap::new(), loaded: Vec::new() }
+    }
+
     /// Reads the packages of a repository, which is called `name` from now on; its number in the universe.
     pub fn load(
         &mut self,
@@ -36,8 +44,13 @@ impl Loader {
         if let Some(number) = self.known.get(&key) {
             return Ok(*number);
         }
-        let number = self.universe.add_repository(name);
-        primary.read(depot, |input| read_primary(&mut self.universe, number, input))?;
+        let Self { memory, universe, .. } = self;
+        let number = universe.add_repository(name);
+        if !extract::recall(memory, primary.blob, universe, number) {
+            let first = universe.len();
+            primary.read(depot, |input| read_primary(universe, number, input))?;
+            extract::keep(memory, primary.blob, universe, first);
+        }
         self.known.insert(key, number);
         self.loaded.push((repository.clone(), number));
         Ok(number)
@@ -54,11 +67,10 @@ impl Loader {
         if open.is_empty() {
             return Ok(self.universe);
         }
-        let mut is_wanted = vec![false; self.universe.texts.count()];
-        open.iter().for_each(|path| is_wanted[path.index()] = true);
         for (repository, number) in &self.loaded {
             if let Some(document) = repository.document(nodes, "filelists")? {
-                document.read(depot, |input| read_files(&mut self.universe, *number, &is_wanted, input))?;
+                let owners = owners(depot, self.memory, &self.universe, &document, &open)?;
+                add_files(&mut self.universe, *number, &owners, &open);
             }
         }
         self.universe.index();
@@ -79,26 +91,45 @@ pub fn read_primary(
     Ok(())
 }
 
-/// Reads the wanted paths of an uncompressed `filelists.xml`.
-fn read_files(
-    universe: &mut Universe,
-    repository: usize,
-    is_wanted: &[bool],
-    input: &mut dyn std::io::BufRead,
-) -> Result<(), RepodataError> {
-    let mut by_id: HashMap<u128, PackageId> = HashMap::new();
-    for id in universe.packages() {
-        let package = universe.package(id);
-        if package.repository as usize == repository {
-            by_id.insert(package.id, id);
+/// Who has the files at `paths`, as a `filelists.xml` says.
+fn owners(
+    depot: &Depot,
+    memory: &Checked,
+    universe: &Universe,
+    filelists: &Document<'_>,
+    paths: &[TextId],
+) -> Result<Owners, RepositoryError> {
+    let mut owners = Owners::recall(memory, filelists.blob);
+    let paths = paths.iter().map(|path| universe.texts.get(*path));
+    let mut asked: HashMap<&str, Vec<u128>> =
+        paths.filter(|path| owners.of(path).is_none()).map(|path| (path, Vec::new())).collect();
+    if asked.is_empty() {
+        return Ok(owners);
+    }
+    filelists.read(depot, |input| {
+        filelists::read(input, &mut |package, path| {
+            if let Some(packages) = asked.get_mut(path) {
+                packages.push(id_of(package));
+            }
+        })
+    })?;
+    owners.learn(asked);
+    owners.keep(memory, filelists.blob);
+    Ok(owners)
+}
+
+/// Adds the files at `paths` to the packages of a repository.
+fn add_files(universe: &mut Universe, repository: usize, owners: &Owners, paths: &[TextId]) {
+    let of_repository =
+        universe.packages().filter(|id| universe.package(*id).repository as usize == repository);
+    let by_id: HashMap<u128, PackageId> = of_repository.map(|id| (universe.package(id).id, id)).collect();
+    for path in paths {
+        for id in owners.of(universe.texts.get(*path)).unwrap_or_default() {
+            if let Some(package) = by_id.get(id) {
+                universe.add_file(*package, *path);
+            }
         }
     }
-    filelists::read(input, &mut |package, path| {
-        let Some(text) = universe.texts.find(path).filter(|text| is_wanted[text.index()]) else { return };
-        if let Some(package) = by_id.get(&id_of(package)) {
-            universe.add_file(*package, text);
-        }
-    })
 }
 
 /// Whether primary metadata names the path, when any package has it.

@@ -60,7 +60,8 @@ pub enum ClosureError {
 
 /// Reads the repositories of places.
 pub fn read(depot: &Depot, places: &Places) -> Result<Found, ClosureError> {
-    let mut reader = Reader { depot, loader: Loader::default() };
+    let memory = depot.checked();
+    let mut reader = Reader { depot, loader: Loader::new(&memory) };
     let now = Repositories {
         checked: reader.all(&places.checked, false)?,
         lookaside: reader.lookasides(&places.lookaside, Clone::clone)?,
@@ -86,7 +87,7 @@ pub fn read(depot: &Depot, places: &Places) -> Result<Found, ClosureError> {
 
 struct Reader<'d> {
     depot: &'d Depot,
-    loader: Loader,
+    loader: Loader<'d>,
 }
 
 impl Reader<'_> {

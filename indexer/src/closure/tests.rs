@@ -413,6 +413,38 @@ proptest! {
     }
 
     #[test]
+    fn what_was_read_once_is_read_back_whole_or_not_at_all(
+        packages in packages(7), others in packages(4), cut in 0.0..1.0_f64, flip in any::<(prop::sample::Index, u8)>(),
+    ) {
+        let wrote = universe(&[("l", &others), ("r", &packages)]);
+        let bytes = extract::encode(&wrote, others.len());
+        // Its texts have other numbers here.
+        let mut read = universe(&[("x", &packages[packages.len() / 2..])]);
+        let first = read.len();
+        let number = read.add_repository("r");
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss,
+            reason = "any place will do")]
+        let short = (bytes.len() as f64 * cut) as usize;
+        prop_assert!(extract::decode(&bytes[..short], &mut read, number).is_none());
+        prop_assert_eq!(read.len(), first);
+        let mut damaged = bytes.clone();
+        damaged[flip.0.index(bytes.len())] ^= flip.1;
+        // It may say something else then, and nothing worse.
+        let _ = extract::decode(&damaged, &mut universe(&[("x", &[])]), 0);
+
+        prop_assert!(extract::decode(&bytes, &mut read, number).is_some());
+        let all = |universe: &Universe, first: usize| -> Vec<_> {
+            let of = |id: PackageId| {
+                let said = universe.relations(id).map(|at| (universe.said(at).kind, universe.text(at)));
+                let package = universe.package(id);
+                (universe.nevra(id), package.id, universe.repository(id).to_owned(), said.collect())
+            };
+            universe.packages().skip(first).map(of).collect()
+        };
+        prop_assert_eq!(all(&read, first), all(&wrote, others.len()));
+    }
+
+    #[test]
     fn what_is_new_is_found_without_looking_at_the_rest(
         old in (packages(7), packages(4)),
         take in prop::collection::vec(any::<bool>(), 11),

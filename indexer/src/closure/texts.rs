@@ -24,8 +24,23 @@ pub struct Texts {
     bytes: String,
     /// Where each text ends.
     ends: Vec<u32>,
-    table: HashTable<u32>,
+    table: HashTable<Slot>,
     state: RandomState,
+}
+
+/// A text in the table, with a part of its hash: what differs there is not looked at, and a table that grows looks at
+/// none.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    hash: u32,
+    id: u32,
+}
+
+impl Slot {
+    /// The hash that the table goes by, whose upper and lower bits both matter.
+    fn of_table(self) -> u64 {
+        u64::from(self.hash) << 32 | u64::from(self.hash)
+    }
 }
 
 impl Default for Texts {
@@ -59,28 +74,51 @@ impl Texts {
 
     /// The number of a text that is there.
     pub fn find(&self, text: &str) -> Option<TextId> {
-        let found =
-            self.table.find(self.state.hash_one(text), |id| text_of(&self.bytes, &self.ends, *id) == text);
-        found.map(|id| TextId(*id))
+        self.find_hashed(text, self.hash(text))
+    }
+
+    fn find_hashed(&self, text: &str, hash: u32) -> Option<TextId> {
+        let is_it = |slot: &Slot| slot.hash == hash && text_of(&self.bytes, &self.ends, slot.id) == text;
+        self.table.find(Slot { hash, id: 0 }.of_table(), is_it).map(|slot| TextId(slot.id))
+    }
+
+    fn hash(&self, text: &str) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "a part of it is enough")]
+        let hash = self.state.hash_one(text) as u32;
+        hash
     }
 
     /// The number of a text, which is added if need be. `None` when there is no room for more.
     pub fn try_add(&mut self, text: &str) -> Option<TextId> {
-        if let Some(id) = self.find(text) {
-            return Some(id);
+        let hash = self.hash(text);
+        match self.find_hashed(text, hash) {
+            Some(id) => Some(id),
+            None => self.insert(text, hash),
         }
+    }
+
+    /// Adds a text that is not there.
+    fn insert(&mut self, text: &str, hash: u32) -> Option<TextId> {
         let end = u32::try_from(self.bytes.len() + text.len()).ok()?;
         let id = u32::try_from(self.ends.len()).ok()?;
         self.bytes.push_str(text);
         self.ends.push(end);
-        let (bytes, ends, state) = (&self.bytes, &self.ends, &self.state);
-        self.table.insert_unique(state.hash_one(text), id, |id| state.hash_one(text_of(bytes, ends, *id)));
+        let slot = Slot { hash, id };
+        self.table.insert_unique(slot.of_table(), slot, |slot| slot.of_table());
         Some(TextId(id))
     }
 
     /// As [`Texts::try_add`]; once 4 GiB are full, everything else is the empty text, which nobody provides.
     pub fn add(&mut self, text: &str) -> TextId {
         self.try_add(text).unwrap_or(TextId::EMPTY)
+    }
+
+    /// As [`Texts::add`] for many.
+    pub fn add_all(&mut self, texts: &[&str]) -> Vec<TextId> {
+        self.bytes.reserve(texts.iter().map(|text| text.len()).sum());
+        self.ends.reserve(texts.len());
+        self.table.reserve(texts.len(), |slot| slot.of_table());
+        texts.iter().map(|text| self.add(text)).collect()
     }
 }
 

@@ -142,6 +142,15 @@ impl Universe {
         PackageId(number(self.packages.len() - 1))
     }
 
+    /// Adds a package as another universe has it: name, architecture and version, and what it says.
+    pub(super) fn add_copy(&mut self, repository: usize, title: [TextId; 3], id: u128, said: &[Said]) {
+        let first_relation = number(self.relations.len());
+        self.relations.extend_from_slice(said);
+        let (end_relation, repository) = (number(self.relations.len()), number(repository));
+        let [name, arch, evr] = title;
+        self.packages.push(Package { name, arch, evr, repository, first_relation, end_relation, id });
+    }
+
     /// Adds a file of a package, for the paths of [`Universe::wanted_paths`].
     pub fn add_file(&mut self, package: PackageId, path: TextId) {
         self.more_files.push((path, package));
@@ -196,10 +205,15 @@ impl Universe {
         (package.first_relation..package.end_relation).map(RelationId)
     }
 
+    /// What the relations of a package say.
+    pub(super) fn said_by(&self, id: PackageId) -> &[Said] {
+        let package = self.package(id);
+        &self.relations[package.first_relation as usize..package.end_relation as usize]
+    }
+
     /// Calls `visit` with every name that a package gives.
     pub(super) fn given(&self, id: PackageId, visit: &mut dyn FnMut(TextId)) {
-        let package = self.package(id);
-        for said in &self.relations[package.first_relation as usize..package.end_relation as usize] {
+        for said in self.said_by(id) {
             if said.kind == Kind::Provides {
                 visit(said.name);
             }

@@ -31,6 +31,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, each at its own number.
+    pub const ALL: [Self; 8] = [
+        Self::Provides,
+        Self::Requires,
+        Self::Conflicts,
+        Self::Obsoletes,
+        Self::Recommends,
+        Self::Suggests,
+        Self::Supplements,
+        Self::Enhances,
+    ];
+
     /// The list that the element `name` of a package's `format` is, written without a prefix.
     pub fn of_element(name: &str) -> Option<Self> {
         Some(match name {
@@ -58,6 +70,16 @@ impl Comparison {
     pub const EQUAL: Self = Self(2);
     const NEWER: Self = Self(1);
     const OLDER: Self = Self(4);
+
+    /// As a number: 1 for newer, 2 for this very version, 4 for older, and their sums.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// What [`Comparison::bits`] gave.
+    pub fn of_bits(bits: u8) -> Option<Self> {
+        (bits < 8).then_some(Self(bits))
+    }
 
     /// What an attribute `flags` says.
     pub fn of_flags(flags: &str) -> Self {

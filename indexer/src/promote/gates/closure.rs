@@ -75,7 +75,7 @@ fn key(scene: &Scene<'_>, wanted: &Closure, old: Dir, new: Dir) -> Result<[u8; 3
 }
 
 fn findings(scene: &Scene<'_>, wanted: &Closure, old: Dir, new: Dir) -> Result<Vec<String>, PromoteError> {
-    let mut loader = Loader::default();
+    let mut loader = Loader::new(scene.memory);
     let now = match load(scene, &mut loader, wanted, new, true)? {
         Ok(now) => now,
         Err(finding) => return Ok(vec![finding]),
@@ -113,7 +113,7 @@ fn findings(scene: &Scene<'_>, wanted: &Closure, old: Dir, new: Dir) -> Result<V
 /// The repositories of one tree; what is wrong with them where they cannot be read.
 fn load(
     scene: &Scene<'_>,
-    loader: &mut Loader,
+    loader: &mut Loader<'_>,
     wanted: &Closure,
     top: Dir,
     must_be: bool,
