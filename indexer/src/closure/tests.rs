@@ -437,7 +437,7 @@ proptest! {
             let of = |id: PackageId| {
                 let said = universe.relations(id).map(|at| (universe.said(at).kind, universe.text(at)));
                 let package = universe.package(id);
-                (universe.nevra(id), package.id, universe.repository(id).to_owned(), said.collect())
+                (universe.nevra(id), package.id, universe.repository(id).to_owned(), said.collect::<Vec<_>>())
             };
             universe.packages().skip(first).map(of).collect()
         };
