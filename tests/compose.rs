@@ -9,6 +9,7 @@ use crate::harness::upstream::{Fault, Upstream};
 use crate::harness::{Ran, Sandbox};
 
 mod closed;
+mod discs;
 mod groups;
 mod groups_of_packages;
 mod large;

@@ -16,7 +16,7 @@ use cfs_indexer::productmd::treeinfo::{TreeInfo, Variant};
 use crate::harness::{Sandbox, ran, real_data};
 
 /// A Python that knows productmd; says so when a test is skipped for want of one.
-fn python() -> Option<&'static str> {
+pub fn python() -> Option<&'static str> {
     let knows = |python: &&str| {
         let mut command = Command::new("sh");
         command.args(["-c", "\"$0\" -c 'import productmd.images' 2> /dev/null", python]);

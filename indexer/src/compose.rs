@@ -7,6 +7,7 @@
 
 mod closed;
 mod contents;
+mod disc;
 mod documents;
 mod finalize;
 mod groups;
@@ -19,6 +20,7 @@ mod sync;
 mod volume;
 
 pub use closed::{Closed, closed};
+pub use disc::{Disc, DiscError, Wish, disc};
 pub use finalize::{Finished, finalize};
 pub use groups::{Grouped, Groups};
 pub use prune::{Judged, Verdict, judge, prune};

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::report::CommandError;
 
+mod disc;
 mod finalize;
 mod gather;
 mod groups;
@@ -29,6 +30,7 @@ pub struct Args {
 enum Verb {
     Sync(sync::Args),
     Sig(sig::Args),
+    Disc(disc::Args),
     Finalize(finalize::Args),
     List(list::Args),
     Prune(prune::Args),
@@ -39,6 +41,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     match &args.command {
         Verb::Sync(args) => sync::run(args, context),
         Verb::Sig(args) => sig::run(args, context),
+        Verb::Disc(args) => disc::run(args, context),
         Verb::Finalize(args) => finalize::run(args, context),
         Verb::List(args) => list::run(args, context),
         Verb::Prune(args) => prune::run(args, context),

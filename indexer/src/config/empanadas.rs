@@ -325,9 +325,10 @@ fn images(section: &mut Section<'_>, known: &BTreeSet<&str>) -> Vec<(String, boo
             let disc = image.flag("disc").unwrap_or(false);
             let variant = image.text("variant").unwrap_or_else(|| name.clone());
             let repositories = known_ones(&mut image, "repos", known);
-            for key in ["isoskip", "reposcan", "volname"] {
+            for key in ["isoskip", "reposcan"] {
                 image.leave(key, "is left out: cfs makes no images");
             }
+            image.leave("volname", "is left out: a disc has the label of its boot image");
             image.finish();
             images.push((name, disc, variant, repositories));
         }
