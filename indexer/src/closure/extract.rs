@@ -1,10 +1,11 @@
 //! What was read out of a repository's metadata for a closure, in a form that is read fast.
 //!
 //! Always true: an extract is a pure function of the metadata file that it is called by, so it is kept for ever; what
-//! [`encode`] wrote, [`decode`] gives back; anything else, such as what another cfs wrote, adds nothing.
+//! [`Extract::write`] wrote, [`decode`] gives back; anything else, such as what another cfs wrote, adds nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, Write};
 
 use cfs_fs::digest::{BlobId, Digest};
 
@@ -38,64 +39,94 @@ fn plain_bytes(bytes: &[u8]) -> Option<usize> {
 
 /// Keeps the packages of a universe from the number `first` on, which were read from a `primary.xml`.
 pub(super) fn keep(memory: &Checked, primary: BlobId, universe: &Universe, first: usize) {
-    if let Ok(bytes) = zstd::bulk::compress(&encode(universe, first), LEVEL) {
+    let compressed = || -> io::Result<Vec<u8>> {
+        let extract = Extract::of(universe, first);
+        let mut out = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
+        out.set_pledged_src_size(Some(extract.bytes() as u64))?;
+        let mut out = BufWriter::new(out);
+        extract.write(&mut out)?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
+    };
+    // Writing into memory cannot fail; nothing is no extract.
+    if let Ok(bytes) = compressed() {
         memory.keep_extracts(&[(key("closure packages 1", primary), &bytes)]);
     }
 }
 
-/// The packages of a universe from the number `first` on: texts, packages and relations, each list after its length,
-/// all numbers as 32 bits with the lowest byte first.
-pub(super) fn encode(universe: &Universe, first: usize) -> Vec<u8> {
-    let mut texts = Numbering { numbers: vec![u32::MAX; universe.texts.count()], texts: Vec::new() };
-    let (mut packages, mut relations) = (Vec::new(), Vec::new());
-    let (mut package_count, mut relation_count) = (0_u32, 0_u32);
-    for id in universe.packages().skip(first) {
-        let package = universe.package(id);
-        let said = universe.said_by(id);
-        for text in [package.name, package.arch, package.evr] {
-            packages.extend(texts.number(text).to_le_bytes());
-        }
-        packages.extend(number(said.len()).to_le_bytes());
-        packages.extend(package.id.to_le_bytes());
-        package_count += 1;
-        for Said { kind, comparison, name, evr } in said {
-            for text in [*name, *evr] {
-                relations.extend(texts.number(text).to_le_bytes());
-            }
-            relations.extend([*kind as u8, comparison.bits()]);
-            relation_count += 1;
-        }
-    }
-    let mut bytes = Vec::new();
-    bytes.extend(number(texts.texts.len()).to_le_bytes());
-    for text in &texts.texts {
-        bytes.extend(number(universe.texts.get(*text).len()).to_le_bytes());
-    }
-    for text in &texts.texts {
-        bytes.extend(universe.texts.get(*text).as_bytes());
-    }
-    for (count, list) in [(package_count, packages), (relation_count, relations)] {
-        bytes.extend(count.to_le_bytes());
-        bytes.extend(list);
-    }
-    bytes
-}
-
-/// Texts as they are numbered in an extract: in the order in which they come up.
-struct Numbering {
-    /// For each text of the universe.
+/// The packages of a universe from a number on, to be written: texts, packages and relations, each list after its
+/// length, all numbers as 32 bits with the lowest byte first.
+pub(super) struct Extract<'u> {
+    universe: &'u Universe,
+    first: usize,
+    /// For each text of the universe, its number here.
     numbers: Vec<u32>,
+    /// The texts in the order of these numbers.
     texts: Vec<TextId>,
+    relations: usize,
 }
 
-impl Numbering {
-    fn number(&mut self, text: TextId) -> u32 {
+/// Bytes of a package and of a relation.
+const PACKAGE_BYTES: usize = 32;
+const RELATION_BYTES: usize = 10;
+
+impl<'u> Extract<'u> {
+    pub(super) fn of(universe: &'u Universe, first: usize) -> Self {
+        let numbers = vec![u32::MAX; universe.texts.count()];
+        let mut extract = Self { universe, first, numbers, texts: Vec::new(), relations: 0 };
+        for id in universe.packages().skip(first) {
+            let package = universe.package(id);
+            [package.name, package.arch, package.evr].into_iter().for_each(|text| extract.add(text));
+            for said in universe.said_by(id) {
+                [said.name, said.evr].into_iter().for_each(|text| extract.add(text));
+                extract.relations += 1;
+            }
+        }
+        extract
+    }
+
+    fn add(&mut self, text: TextId) {
         let known = &mut self.numbers[text.index()];
         if *known == u32::MAX {
             *known = number(self.texts.len());
             self.texts.push(text);
         }
-        *known
+    }
+
+    fn packages(&self) -> usize {
+        self.universe.len() - self.first
+    }
+
+    /// How many bytes it has.
+    fn bytes(&self) -> usize {
+        let texts: usize = self.texts.iter().map(|text| 4 + self.universe.texts.get(*text).len()).sum();
+        12 + texts + self.packages() * PACKAGE_BYTES + self.relations * RELATION_BYTES
+    }
+
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let Self { universe, first, numbers, texts, relations } = self;
+        let length = |count: usize| number(count).to_le_bytes();
+        let text = |text: TextId| numbers[text.index()].to_le_bytes();
+        out.write_all(&length(texts.len()))?;
+        texts.iter().try_for_each(|text| out.write_all(&length(universe.texts.get(*text).len())))?;
+        texts.iter().try_for_each(|text| out.write_all(universe.texts.get(*text).as_bytes()))?;
+        out.write_all(&length(self.packages()))?;
+        for id in universe.packages().skip(*first) {
+            let package = universe.package(id);
+            for title in [package.name, package.arch, package.evr] {
+                out.write_all(&text(title))?;
+            }
+            out.write_all(&length(universe.said_by(id).len()))?;
+            out.write_all(&package.id.to_le_bytes())?;
+        }
+        out.write_all(&length(*relations))?;
+        for Said { kind, comparison, name, evr } in
+            universe.packages().skip(*first).flat_map(|id| universe.said_by(id))
+        {
+            out.write_all(&text(*name))?;
+            out.write_all(&text(*evr))?;
+            out.write_all(&[*kind as u8, comparison.bits()])?;
+        }
+        Ok(())
     }
 }
 
@@ -104,70 +135,42 @@ fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Adds what [`encode`] wrote; nothing when it is something else.
+/// Adds what [`Extract::write`] wrote; nothing when it is something else.
 pub(super) fn decode(bytes: &[u8], universe: &mut Universe, repository: usize) -> Option<()> {
+    let first = universe.len();
+    let added = add(bytes, universe, repository);
+    if added.is_none() {
+        universe.truncate(first);
+    }
+    added
+}
+
+/// As [`decode`], which takes back what this has added before it found that something is wrong.
+fn add(bytes: &[u8], universe: &mut Universe, repository: usize) -> Option<()> {
     let mut input = Input(bytes);
     let count = input.count(4)?;
     let lengths = input.take(count * 4)?;
     let lengths = lengths.chunks_exact(4).map(|bytes| Input(bytes).number().unwrap_or(0) as usize);
     let total = lengths.clone().try_fold(0_usize, usize::checked_add)?;
-    let mut rest = std::str::from_utf8(input.take(total)?).ok()?;
-    let mut found = Vec::with_capacity(count);
-    for length in lengths {
-        let (text, after) = rest.split_at_checked(length)?;
-        found.push(text);
-        rest = after;
+    let all = std::str::from_utf8(input.take(total)?).ok()?;
+    let texts = universe.texts.add_all(all, lengths)?;
+    let count = input.count(PACKAGE_BYTES)?;
+    let mut packages = Input(input.take(count * PACKAGE_BYTES)?);
+    let count = input.count(RELATION_BYTES)?;
+    let mut relations = Input(input.take(count * RELATION_BYTES)?);
+    while !packages.0.is_empty() {
+        let title = [packages.text(&texts)?, packages.text(&texts)?, packages.text(&texts)?];
+        let count = packages.number()?;
+        let id = u128::from_le_bytes(packages.bytes()?);
+        for _ in 0..count {
+            universe.say(relations.said(&texts)?);
+        }
+        universe.add_copy(repository, title, id);
     }
-    let packages = (input.count(32)?, input.clone());
-    input.take(packages.0 * 32)?;
-    let relations = (input.count(10)?, input.clone());
-    input.take(relations.0 * 10)?;
-    if !input.0.is_empty() {
-        return None;
-    }
-    let texts = universe.texts.add_all(&found);
-    let said = said(relations.1, relations.0, &texts)?;
-    copy(packages.1, packages.0, &texts, &said, universe, repository)
-}
-
-fn said(mut input: Input<'_>, count: usize, texts: &[TextId]) -> Option<Vec<Said>> {
-    let mut said = Vec::with_capacity(count);
-    for _ in 0..count {
-        let [name, evr] = [input.text(texts)?, input.text(texts)?];
-        let [kind, comparison] = input.bytes()?;
-        let kind = *Kind::ALL.get(usize::from(kind))?;
-        said.push(Said { kind, comparison: Comparison::of_bits(comparison)?, name, evr });
-    }
-    Some(said)
-}
-
-fn copy(
-    mut input: Input<'_>,
-    count: usize,
-    texts: &[TextId],
-    said: &[Said],
-    universe: &mut Universe,
-    repository: usize,
-) -> Option<()> {
-    let mut packages = Vec::with_capacity(count);
-    let mut rest = said;
-    for _ in 0..count {
-        let titles = [input.text(texts)?, input.text(texts)?, input.text(texts)?];
-        let (own, after) = rest.split_at_checked(input.number()? as usize)?;
-        rest = after;
-        packages.push((titles, u128::from_le_bytes(input.bytes()?), own));
-    }
-    if !rest.is_empty() {
-        return None;
-    }
-    for (titles, id, own) in packages {
-        universe.add_copy(repository, titles, id, own);
-    }
-    Some(())
+    (relations.0.is_empty() && input.0.is_empty()).then_some(())
 }
 
 /// Bytes that are left to be read.
-#[derive(Clone)]
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -191,6 +194,13 @@ impl<'a> Input<'a> {
     fn count(&mut self, element_bytes: usize) -> Option<usize> {
         let count = self.number()? as usize;
         (count <= self.0.len() / element_bytes).then_some(count)
+    }
+
+    fn said(&mut self, texts: &[TextId]) -> Option<Said> {
+        let [name, evr] = [self.text(texts)?, self.text(texts)?];
+        let [kind, comparison] = self.bytes()?;
+        let kind = *Kind::ALL.get(usize::from(kind))?;
+        Some(Said { kind, comparison: Comparison::of_bits(comparison)?, name, evr })
     }
 
     fn text(&mut self, texts: &[TextId]) -> Option<TextId> {

@@ -417,7 +417,8 @@ proptest! {
         packages in packages(7), others in packages(4), cut in 0.0..1.0_f64, flip in any::<(prop::sample::Index, u8)>(),
     ) {
         let wrote = universe(&[("l", &others), ("r", &packages)]);
-        let bytes = extract::encode(&wrote, others.len());
+        let mut bytes = Vec::new();
+        extract::Extract::of(&wrote, others.len()).write(&mut bytes).unwrap();
         // Its texts have other numbers here.
         let mut read = universe(&[("x", &packages[packages.len() / 2..])]);
         let first = read.len();

@@ -113,12 +113,22 @@ impl Texts {
         self.try_add(text).unwrap_or(TextId::EMPTY)
     }
 
-    /// As [`Texts::add`] for many.
-    pub fn add_all(&mut self, texts: &[&str]) -> Vec<TextId> {
-        self.bytes.reserve(texts.iter().map(|text| text.len()).sum());
-        self.ends.reserve(texts.len());
-        self.table.reserve(texts.len(), |slot| slot.of_table());
-        texts.iter().map(|text| self.add(text)).collect()
+    /// As [`Texts::add`] for many, which stand in `all` one after the other; `None` when they do not.
+    pub fn add_all(
+        &mut self,
+        all: &str,
+        mut lengths: impl ExactSizeIterator<Item = usize>,
+    ) -> Option<Vec<TextId>> {
+        self.bytes.reserve(all.len());
+        self.ends.reserve(lengths.len());
+        self.table.reserve(lengths.len(), |slot| slot.of_table());
+        let mut added = Vec::with_capacity(lengths.len());
+        let rest = lengths.try_fold(all, |rest, length| {
+            let (text, rest) = rest.split_at_checked(length)?;
+            added.push(self.add(text));
+            Some(rest)
+        });
+        rest.filter(|rest| rest.is_empty()).map(|_| added)
     }
 }
 

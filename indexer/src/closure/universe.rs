@@ -142,13 +142,24 @@ impl Universe {
         PackageId(number(self.packages.len() - 1))
     }
 
-    /// Adds a package as another universe has it: name, architecture and version, and what it says.
-    pub(super) fn add_copy(&mut self, repository: usize, title: [TextId; 3], id: u128, said: &[Said]) {
-        let first_relation = number(self.relations.len());
-        self.relations.extend_from_slice(said);
+    /// Adds a relation of the next package, which [`Universe::add_copy`] then adds.
+    pub(super) fn say(&mut self, said: Said) {
+        self.relations.push(said);
+    }
+
+    /// Adds a package as another universe has it: name, architecture and version.
+    pub(super) fn add_copy(&mut self, repository: usize, title: [TextId; 3], id: u128) {
+        let first_relation = self.packages.last().map_or(0, |package| package.end_relation);
         let (end_relation, repository) = (number(self.relations.len()), number(repository));
         let [name, arch, evr] = title;
         self.packages.push(Package { name, arch, evr, repository, first_relation, end_relation, id });
+    }
+
+    /// Removes all packages from the number `first` on.
+    pub(super) fn truncate(&mut self, first: usize) {
+        self.packages.truncate(first);
+        let end = self.packages.last().map_or(0, |package| package.end_relation);
+        self.relations.truncate(end as usize);
     }
 
     /// Adds a file of a package, for the paths of [`Universe::wanted_paths`].
