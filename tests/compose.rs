@@ -1,12 +1,14 @@
 //! `cfs compose`: releases of many repositories, as they should be and otherwise.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::harness::repo::{Repo, content};
 use crate::harness::upstream::{Fault, Upstream};
-use crate::harness::{Ran, Sandbox};
+use crate::harness::{Ran, Sandbox, installed, ran};
 
 mod closed;
 mod discs;
@@ -112,5 +114,15 @@ repositories = ["BaseOS", "all"]
 
     fn file(&self, path: &str) -> String {
         self.sandbox.ok(["cat", &format!("compose/9/latest-Rocky-9:{path}")])
+    }
+
+    /// What dnf says with a repository on this host; `None` where there is no dnf.
+    fn dnf(&self, repository: &Path, args: &[&str]) -> Option<Ran> {
+        let root = self.sandbox.path("root").display().to_string();
+        let mut dnf = Command::new("dnf");
+        dnf.args(["-q", "--releasever=9", "--disableplugin=local", "--setopt=reposdir=/nonexistent"]);
+        dnf.arg(format!("--installroot={root}")).arg(format!("--setopt=cachedir={root}/cache"));
+        dnf.arg(format!("--repofrompath=r,file://{}", repository.display())).args(args);
+        installed("dnf").then(|| ran(dnf.env("LC_ALL", "C.UTF-8")))
     }
 }

@@ -1,11 +1,8 @@
 //! Groups of packages: comps files of the configuration in the metadata of composes.
 
-use std::process::Command;
-
 use cfs_fs::digest::BlobId;
 
 use super::*;
-use crate::harness::{installed, ran};
 use crate::sync::signed::{key, sign_repomd};
 
 const OS: &str = "compose/9/latest-Rocky-9:compose/BaseOS/x86_64/os";
@@ -105,13 +102,7 @@ fn groups_stand_in_the_metadata_of_every_architecture_as_if_injected() {
     let out = scene.sandbox.path("out");
     scene.sandbox.ok(["checkout", OS, out.to_str().unwrap()]);
     assert!(out.join(".treeinfo").exists());
-    if installed("dnf") {
-        let root = scene.sandbox.path("root").display().to_string();
-        let mut dnf = Command::new("dnf");
-        dnf.args(["-q", "--releasever=9", "--disableplugin=local", "--setopt=reposdir=/nonexistent"]);
-        dnf.arg(format!("--installroot={root}")).arg(format!("--setopt=cachedir={root}/cache"));
-        dnf.arg(format!("--repofrompath=r,file://{}", out.display())).args(["group", "list"]);
-        let listed = ran(dnf.env("LC_ALL", "C.UTF-8"));
+    if let Some(listed) = scene.dnf(&out, &["group", "list"]) {
         assert!(listed.stdout.contains("Core of x86_64"), "{listed:?}");
     }
 }
@@ -203,6 +194,11 @@ fn metadata_with_other_groups_is_signed_anew_or_loses_its_signature() {
         "{ran:?}"
     );
     assert_eq!(scene.sandbox.snapshot("compose/9/latest-Rocky-9"), before);
+    assert_eq!(scene.run(&["sync", "9", "--full-run"]).code, 3);
+    configure(&scene, signing);
+    let resumed = scene.compose(&["sync", "9", "--resume"]);
+    assert_eq!((&resumed["whole"], &resumed["fetched_files"]), (&true.into(), &0.into()), "{resumed}");
+    assert_eq!(groups(&scene, KICKSTART), comps("Another core"));
 }
 
 #[test]

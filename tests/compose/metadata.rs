@@ -1,9 +1,6 @@
 //! What release tools read of a compose.
 
-use std::process::Command;
-
 use super::*;
-use crate::harness::ran;
 
 /// Runs a Python program with productmd, if that is installed.
 fn productmd(program: &str, args: &[&str]) -> Option<String> {
