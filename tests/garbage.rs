@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::crash::{Dice, check};
+use crate::harness::repo::Repo;
 use crate::harness::{Sandbox, ran};
 use crate::mirrors::http;
 use crate::mount::{can_mount, mount};
@@ -67,6 +68,25 @@ fn what_refs_named_goes_when_it_is_old_and_what_they_name_stays() {
     sandbox.ok(["import", "tree", "release"]);
     assert!(collect(&sandbox) > 100_000, "what came back is there, and what it replaced is not");
     check(&sandbox.store());
+}
+
+#[test]
+fn what_was_read_of_collected_metadata_is_forgotten() {
+    let sandbox = Sandbox::with_store();
+    let import = |count: usize| -> Vec<u8> {
+        let dir = sandbox.path("repo");
+        let primary = Repo::with_packages(&dir, count).write();
+        sandbox.ok(["import", "repo", "release"]);
+        blake3::hash(&fs::read(dir.join(primary)).unwrap()).as_bytes().to_vec()
+    };
+    let (gone, kept) = (import(3), import(4));
+    let remembers = |metadata: &[u8]| -> bool {
+        let cache = rusqlite::Connection::open(sandbox.store().join("cache.db")).unwrap();
+        cache.prepare("SELECT 1 FROM extracts WHERE hash = ?").unwrap().exists([metadata]).unwrap()
+    };
+    assert!(remembers(&gone) && remembers(&kept));
+    assert!(collect(&sandbox) > 0);
+    assert!(!remembers(&gone) && remembers(&kept));
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod approvals;
 mod checked;
 mod commit;
 mod failure;
+mod forgetting;
 mod fragments;
 mod garbage;
 mod hooks;

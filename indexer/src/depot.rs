@@ -61,6 +61,11 @@ impl Depot {
         Reader { depot: self, files }
     }
 
+    /// Removes from the cache what it says of blobs that are not there any more.
+    pub fn forget_collected(&self) -> u64 {
+        self.catalogue.forget_collected(&self.store.root().join("cache.db"))
+    }
+
     /// Opens the memory of what has passed checks.
     pub fn checked(&self) -> Checked {
         Checked::open(&self.store.root().join("cache.db"))

@@ -255,6 +255,9 @@ pub fn collect(depot: &Depot, options: &Options, progress: &mut OnProgress<'_>) 
     doomed.delete(depot, &mut watch, &mut report, progress)?;
     remains::delete(depot, &watch, &survey, &mut report, progress)?;
     depot.catalogue.forget_collections()?;
+    if report.deleted.blobs > 0 {
+        depot.forget_collected();
+    }
     // Whoever reads meanwhile keeps the log; the next commit brings it home.
     let _ = depot.catalogue.checkpoint();
     Ok(report)
