@@ -12,6 +12,7 @@ use crate::harness::{Ran, Sandbox, installed, ran};
 
 mod closed;
 mod discs;
+mod distributed;
 mod groups;
 mod groups_of_packages;
 mod large;

@@ -12,6 +12,7 @@ mod documents;
 mod finalize;
 mod groups;
 mod images;
+mod locations;
 mod prune;
 mod recipe;
 mod rpms;

@@ -1,5 +1,5 @@
-//! The metadata of composes and of install trees: the formats of the Python library productmd, version 1.2,
-//! and the small files around them.
+//! The metadata of composes and of install trees: the formats of the Python library productmd, version 1.2
+//! and, of the documents that name files, 2.0; and the small files around them.
 //!
 //! Always true: pure values; what is written has the bytes that productmd writes of the same values; reading
 //! is strict about what cfs relies on and silent about what it does not know.
@@ -12,11 +12,13 @@ pub mod extra_files;
 pub mod images;
 mod json;
 pub mod label;
+pub mod location;
 pub mod modulemd;
 pub mod modules;
 pub mod rpms;
 pub mod status;
 pub mod treeinfo;
+pub mod version;
 
 /// Why a document cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,11 +7,13 @@ use cfs_fs::tree::{Item, Nodes, resolve};
 use serde_json::json;
 
 use super::recipe::{Recipe, Tree, TreeKind};
-use super::{ComposeError, Depot};
+use super::{ComposeError, Depot, rpms};
 use crate::config::Iso;
+use crate::productmd::ProductmdError;
 use crate::productmd::compose_id::Moment;
 use crate::productmd::composeinfo::{Compose, ComposeInfo, Release, Variant};
 use crate::productmd::discinfo;
+use crate::productmd::location::Locations;
 use crate::productmd::treeinfo::{self, TreeInfo};
 
 /// Names of the files that say what a tree is.
@@ -72,12 +74,14 @@ fn treeinfo(recipe: &Recipe, tree: &Tree, directory: &str, now: i64) -> TreeInfo
     }
 }
 
-/// The files of the compose's metadata, each with its name there. What of the recipe stands in `root` is in them.
+/// The files of the compose's metadata, each with its name there. What of the recipe stands in `root` is in them;
+/// with `locations` they are of version 2.0.
 pub(super) fn of_compose(
     nodes: &dyn Nodes,
     recipe: &Recipe,
     id: &str,
     root: &Item,
+    locations: Option<&Locations>,
     now: i64,
 ) -> Result<Vec<(String, Vec<u8>)>, ComposeError> {
     let moment: Moment = id.parse().unwrap_or_default();
@@ -113,9 +117,21 @@ pub(super) fn of_compose(
             base_product: None,
             variants,
         };
-        files.push(("composeinfo.json".to_owned(), info.write()));
+        files.push(written("composeinfo.json", info.write_as(locations))?);
     }
     Ok(files)
+}
+
+/// The document `name` of the compose's metadata, as it was written.
+pub(super) fn written(
+    name: &str,
+    bytes: Result<Vec<u8>, ProductmdError>,
+) -> Result<(String, Vec<u8>), ComposeError> {
+    let refuse = |error: ProductmdError| ComposeError::Package {
+        path: format!("metadata/{name}"),
+        reason: error.to_string(),
+    };
+    Ok((name.to_owned(), bytes.map_err(refuse)?))
 }
 
 /// What identifies a compose in all documents of it.
@@ -173,7 +189,7 @@ fn variants(
         if resolve(nodes, root, &tree.path)?.is_none() {
             continue;
         }
-        let place = tree.path.as_str().trim_start_matches("compose/").to_owned();
+        let place = rpms::place(tree).to_owned();
         let (prefix, top) = match tree.kind {
             TreeKind::Os => ("", "os_tree"),
             TreeKind::Debug => ("debug_", "debug_tree"),

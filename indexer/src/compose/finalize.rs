@@ -11,7 +11,7 @@ use cfs_fs::tree::{Item, Kind, Stage, read_dir, resolve};
 
 use super::recipe::Recipe;
 use super::rpms::Packages;
-use super::{ComposeError, Depot, contents, documents, images, rpms, series};
+use super::{ComposeError, Depot, contents, documents, images, locations, rpms, series};
 use crate::catalogue::{Current, Draft, RefUpdate, SEALED, Signer, Taken};
 use crate::productmd::status::Status;
 use crate::refname::RefName;
@@ -132,21 +132,30 @@ fn write_metadata(
     now: i64,
 ) -> Result<Item, ComposeError> {
     let id = recipe.id_of(name);
-    let mut files = Vec::new();
+    let mut documents = Vec::new();
+    let mut locations = locations::of_repositories(depot, recipe, &id, stage, &root)?;
     if recipe.group.is_none() {
         let modules = contents::modules(depot, recipe, &id, stage, &root, packages)?;
+        if let Some(locations) = &mut locations {
+            locations::add_packages(recipe, packages, locations);
+            locations::add_modules(depot, stage, &root, &modules, locations)?;
+        }
+        let rpms = rpms::document(recipe, &id, packages)?;
+        let images = images::document(depot, recipe, &id, stage, &root)?;
+        let extra_files = contents::extra_files(depot, recipe, &id, stage, &root)?;
+        let locations = locations.as_ref();
         for (name, bytes) in [
-            ("rpms.json", rpms::document(recipe, &id, packages)?.write()),
-            ("images.json", images::document(depot, recipe, &id, stage, &root)?),
-            ("modules.json", modules.write()),
-            ("extra_files.json", contents::extra_files(depot, recipe, &id, stage, &root)?.write()),
+            ("rpms.json", rpms.write_as(locations)),
+            ("images.json", images.write_as(locations)),
+            ("modules.json", modules.write_as(locations)),
+            ("extra_files.json", extra_files.write_as(locations)),
         ] {
-            files.push((recipe.metadata_path(name), bytes));
+            documents.push(documents::written(name, bytes)?);
         }
     }
-    for (name, bytes) in documents::of_compose(stage, recipe, &id, &root, now)? {
-        files.push((recipe.metadata_path(&name), bytes));
-    }
+    documents.extend(documents::of_compose(stage, recipe, &id, &root, locations.as_ref(), now)?);
+    let of_metadata = |(name, bytes): (String, _)| (recipe.metadata_path(&name), bytes);
+    let mut files: Vec<(TreePath, Vec<u8>)> = documents.into_iter().map(of_metadata).collect();
     files.push((TreePath::new("STATUS").unwrap_or_default(), Status::Finished.file()));
     let contents: Vec<&[u8]> = files.iter().map(|(_, bytes)| bytes.as_slice()).collect();
     let blobs = depot.add_blobs(&contents)?;

@@ -1,6 +1,6 @@
 //! The images of a compose: their checksums and manifests, and `images.json`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -144,7 +144,7 @@ pub(super) fn document(
     id: &str,
     stage: &Stage<'_>,
     root: &Item,
-) -> Result<Vec<u8>, ComposeError> {
+) -> Result<Images, ComposeError> {
     let found = find(stage, root)?;
     let digests = digests(depot, found.iter().map(|image| (image.blob, image.size_bytes)))?;
     let mut images = Images::new(documents::compose(recipe, id));
@@ -175,7 +175,7 @@ pub(super) fn document(
         let added = images.add(&variant(recipe, &one.name), &one.arch, image);
         added.map_err(|error| ComposeError::Package { path, reason: error.to_string() })?;
     }
-    Ok(images.write())
+    Ok(images)
 }
 
 /// The type and the format of an image; `None` for what productmd has no word for.
@@ -219,15 +219,14 @@ pub(super) fn digests(
     depot: &Depot,
     found: impl Iterator<Item = (BlobId, u64)>,
 ) -> Result<BTreeMap<BlobId, Checksum>, ComposeError> {
-    let found: Vec<(BlobId, u64)> = found.collect();
-    let blobs: HashSet<BlobId> = found.iter().map(|(blob, _)| *blob).collect();
-    if blobs.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let known = depot.catalogue.checksums_of(&blobs, Algorithm::Sha256)?;
-    let mut digests: BTreeMap<BlobId, Checksum> = known.into_iter().collect();
+    let mut digests = BTreeMap::new();
     for (blob, size_bytes) in found {
         if digests.contains_key(&blob) {
+            continue;
+        }
+        let known = depot.catalogue.sha256_of(blob)?;
+        if let Some(Ok(digest)) = known.map(|hex| Checksum::from_hex(Algorithm::Sha256, &hex)) {
+            digests.insert(blob, digest);
             continue;
         }
         let mut file = depot.store.open_blob(blob)?;

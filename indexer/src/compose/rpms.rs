@@ -45,9 +45,14 @@ pub(super) fn packages(
     Ok(all)
 }
 
+/// Where a tree is below `compose/`.
+pub(super) fn place(tree: &Tree) -> &str {
+    tree.path.as_str().trim_start_matches("compose/")
+}
+
 /// A path in a tree as one below `compose/`.
 pub(super) fn below(tree: &Tree, path: &str) -> String {
-    format!("{}/{path}", tree.path.as_str().trim_start_matches("compose/"))
+    format!("{}/{path}", place(tree))
 }
 
 /// `rpms.json`.

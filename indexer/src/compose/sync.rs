@@ -14,7 +14,7 @@ use cfs_fs::tree::{Item, Kind, Nodes, Stage, Sums, resolve};
 use super::documents::{Blobs, TREEINFO};
 use super::groups::{Grouped, Groups, Place};
 use super::recipe::{Recipe, Tree};
-use super::{ComposeError, Depot, documents, series};
+use super::{ComposeError, Depot, documents, locations, series};
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
 use crate::openpgp::Keyring;
 use crate::productmd::treeinfo;
@@ -410,7 +410,9 @@ impl Compose<'_> {
 
     /// The compose's own files that it lacks or that are to be written anew.
     fn files(&self, nodes: &dyn Nodes, root: &Item) -> Result<Files, ComposeError> {
-        let mut wanted = documents::of_compose(nodes, self.recipe, &self.id, root, self.now)?;
+        let locations = locations::of_repositories(self.depot, self.recipe, &self.id, nodes, root)?;
+        let mut wanted =
+            documents::of_compose(nodes, self.recipe, &self.id, root, locations.as_ref(), self.now)?;
         if self.options.run == Run::Update {
             wanted.retain(|(name, _)| name == "composeinfo.json");
         }

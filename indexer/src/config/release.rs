@@ -22,10 +22,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use url::Url;
 
 use super::text::OneOrMore;
 use crate::productmd::compose_id::{ComposeType, ReleaseType, is_version};
 use crate::productmd::label::Label;
+use crate::productmd::version::Version;
 use crate::refname::RefName;
 
 /// A release. The table's key is its profile: what the user says, and the end of `latest-Rocky-9`.
@@ -48,6 +50,13 @@ pub struct Release {
     /// The type of its composes [default: production].
     #[serde(default)]
     pub compose_type: ComposeType,
+    /// The version of productmd's documents in its composes [default: 1.2].
+    #[serde(default)]
+    pub productmd: Version,
+    /// The address that `compose/` of a finished compose will have, for the locations of files in documents of
+    /// version 2.0: `$compose` stands for its id, `$version` and `$major` for what they say [default: locations
+    /// are paths].
+    pub base_url: Option<String>,
     /// Where its composes stand [default: `compose/` and the version's first number].
     pub refs: Option<RefName>,
     /// Its architectures.
@@ -242,7 +251,22 @@ impl Release {
         {
             return Some(format!("says something of the repository {name:?}, which it does not have"));
         }
-        self.upstream.fault()
+        self.base_url_fault().or_else(|| self.upstream.fault())
+    }
+
+    fn base_url_fault(&self) -> Option<String> {
+        let text = self.base_url.as_ref()?;
+        if self.productmd == Version::Paths {
+            return Some("has a `base-url`, which is for `productmd = \"2.0\"` only".to_owned());
+        }
+        let is_plain = |url: Url| {
+            let bare = url.username().is_empty() && url.query().is_none() && url.fragment().is_none();
+            bare && ["http", "https"].contains(&url.scheme())
+        };
+        let good = Url::parse(text).is_ok_and(is_plain);
+        (!good).then(|| {
+            format!("has the `base-url` {text:?}; such as \"https://example.org/$compose/compose\" are")
+        })
     }
 }
 

@@ -78,6 +78,8 @@ fn errors_say_the_line_and_what_was_meant() {
         ("[promotion.p]\nfrom = \"x\"\nto = \"y\"\nstep = [{from = \"a\", to = \"b\"}]\n", 1, "beside", None),
         ("[promotion.p]\nfrom = []\nto = \"y\"\n", 2, "empty", None),
         ("[hook.h]\nwhen = \"sign\"\ncommand = []\n", 1, "empty `command`", None),
+        ("[release.9]\nproductmd = \"2.1\"\n", 2, "unknown variant `2.1`", Some("2.0")),
+        ("[release.9]\nbase-ulr = \"\"\n", 2, "unknown field `base-ulr`", Some("base-url")),
         ("[view.x\n", 1, "", None),
         ("[[view.x.lists]]\ndirectory = \"a\"\nname = \"a b\"\n", 1, "white space", None),
         ("[[view.x.lists]]\ndirectory = \"../a\"\nname = \"a\"\n", 1, "relative", None),
@@ -97,6 +99,30 @@ fn errors_say_the_line_and_what_was_meant() {
         let error = parse(text).unwrap_err();
         assert_eq!((error.line, error.suggestion.as_deref()), (line, suggestion), "{text}: {error}");
         assert!(error.message.contains(message), "{text}: {error}");
+    }
+}
+
+#[test]
+fn documents_have_a_version_and_may_say_where_files_will_be() {
+    let release = |more: &str| {
+        let text = "[release.9]\nname = \"R\"\nshort = \"R\"\nversion = \"9\"\narches = [\"x86_64\"]\n";
+        let upstream = "[release.9.upstream]\nurl = \"/srv/$repo\"\nrepositories = [\"B\"]\n";
+        parse(&format!("{text}{more}\n{upstream}"))
+    };
+    let version = |more: &str| release(more).unwrap().releases["9"].productmd.word();
+    assert_eq!((version(""), version("productmd = \"2.0\"")), ("1.2", "2.0"));
+    let url = "https://example.org/$major/$compose/compose/";
+    let config = release(&format!("productmd = \"2.0\"\nbase-url = \"{url}\"")).unwrap();
+    assert_eq!(config.releases["9"].base_url.as_deref(), Some(url));
+    for (more, message) in [
+        (format!("base-url = \"{url}\""), "is for `productmd = \"2.0\"` only"),
+        (format!("productmd = \"1.2\"\nbase-url = \"{url}\""), "is for `productmd = \"2.0\"` only"),
+        ("productmd = \"2.0\"\nbase-url = \"pub/rocky\"".to_owned(), "has the `base-url` \"pub/rocky\""),
+        ("productmd = \"2.0\"\nbase-url = \"https://a/b?c\"".to_owned(), "such as \"https://"),
+        ("productmd = 2.0".to_owned(), "expected \"1.2\" or \"2.0\", in quotation marks"),
+    ] {
+        let error = release(&more).unwrap_err();
+        assert!(error.message.contains(message), "{more}: {error}");
     }
 }
 

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::compose_id::{ComposeType, ReleaseType};
 use super::label::Label;
+use super::location::{Locations, mapped};
+use super::version::Version;
 use super::{ProductmdError, json};
 
 const KIND: &str = "productmd.composeinfo";
@@ -111,6 +114,23 @@ impl ComposeInfo {
 
     /// The bytes of `composeinfo.json`.
     pub fn write(&self) -> Vec<u8> {
-        json::write(KIND, self)
+        json::write(KIND, Version::Paths, self)
+    }
+
+    /// The bytes of `composeinfo.json`: of version 2.0 where there are locations.
+    pub fn write_as(&self, locations: Option<&Locations>) -> Result<Vec<u8>, ProductmdError> {
+        let Some(locations) = locations else { return Ok(self.write()) };
+        let located = |variant: &Variant| {
+            let paths = mapped(&variant.paths, |category, arches| {
+                let is_repository = category.ends_with("repository");
+                mapped(arches, |_, path| Ok(locations.directory(path, is_repository)))
+            })?;
+            let mut fields = json::object(variant);
+            fields.insert("paths".to_owned(), json!(paths));
+            Ok(fields)
+        };
+        let mut payload = json::object(self);
+        payload.insert("variants".to_owned(), json!(mapped(&self.variants, |_, variant| located(variant))?));
+        Ok(json::write(KIND, Version::Locations, &payload))
     }
 }

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::composeinfo::Compose;
+use super::location::{Locations, instead, mapped};
+use super::version::Version;
 use super::{ProductmdError, check_arch, check_path, json};
 
 const KIND: &str = "productmd.extra_files";
@@ -59,7 +62,7 @@ impl ExtraFiles {
             ExtraFile { file: path.to_owned(), ..file.clone() }
         };
         let data: Vec<ExtraFile> = files.into_iter().flatten().map(inside).collect();
-        json::dump(&serde_json::json!({ "header": { "version": "1.0" }, "data": data }))
+        json::dump(&json!({ "header": { "version": "1.0" }, "data": data }))
     }
 
     /// Reads the `extra_files.json` of a compose.
@@ -69,6 +72,22 @@ impl ExtraFiles {
 
     /// The bytes of the `extra_files.json` of a compose.
     pub fn write(&self) -> Vec<u8> {
-        json::write(KIND, self)
+        json::write(KIND, Version::Paths, self)
+    }
+
+    /// The bytes of the `extra_files.json` of a compose: of version 2.0 where there are locations.
+    pub fn write_as(&self, locations: Option<&Locations>) -> Result<Vec<u8>, ProductmdError> {
+        let Some(locations) = locations else { return Ok(self.write()) };
+        let located = |file: &ExtraFile| {
+            let location = locations.known(KIND, &file.file, file.size_bytes, &file.checksums)?;
+            let mut fields = instead(file, &["size", "checksums"], &location);
+            let name = file.file.rsplit('/').next().unwrap_or_default();
+            fields.insert("file".to_owned(), json!(name));
+            Ok(fields)
+        };
+        let files = mapped(&self.extra_files, |_, arches| {
+            mapped(arches, |_, files| files.iter().map(located).collect::<Result<Vec<_>, ProductmdError>>())
+        })?;
+        Ok(json::write(KIND, Version::Locations, &json!({ "compose": self.compose, "extra_files": files })))
     }
 }

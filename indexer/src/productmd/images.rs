@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::composeinfo::Compose;
+use super::location::{Locations, instead, mapped};
+use super::version::Version;
 use super::{ProductmdError, check_arch, check_path, json};
 
 const KIND: &str = "productmd.images";
@@ -152,6 +155,19 @@ impl Images {
 
     /// The bytes of `images.json`.
     pub fn write(&self) -> Vec<u8> {
-        json::write(KIND, self)
+        json::write(KIND, Version::Paths, self)
+    }
+
+    /// The bytes of `images.json`: of version 2.0 where there are locations.
+    pub fn write_as(&self, locations: Option<&Locations>) -> Result<Vec<u8>, ProductmdError> {
+        let Some(locations) = locations else { return Ok(self.write()) };
+        let located = |image: &Image| {
+            let location = locations.known(KIND, &image.path, image.size_bytes, &image.checksums)?;
+            Ok(instead(image, &["path", "size", "checksums"], &location))
+        };
+        let images = mapped(&self.images, |_, arches| {
+            mapped(arches, |_, images| images.iter().map(located).collect::<Result<Vec<_>, ProductmdError>>())
+        })?;
+        Ok(json::write(KIND, Version::Locations, &json!({ "compose": self.compose, "images": images })))
     }
 }

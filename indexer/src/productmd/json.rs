@@ -5,13 +5,11 @@ use std::io::{self, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::ser::{CharEscape, Formatter, PrettyFormatter, Serializer};
+use serde_json::{Map, Value};
 
 use super::ProductmdError;
-
-/// The version of all formats that are written.
-const VERSION: &str = "1.2";
+use super::version::Version;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -26,12 +24,20 @@ struct Document<P> {
     payload: P,
 }
 
-/// Writes a document of the type `kind`.
-pub(super) fn write<P: Serialize>(kind: &str, payload: &P) -> Vec<u8> {
-    let header = Header { kind: Some(kind.to_owned()), version: VERSION.to_owned() };
+/// Writes a document of the type `kind`, whose payload is what `version` has.
+pub(super) fn write<P: Serialize>(kind: &str, version: Version, payload: &P) -> Vec<u8> {
+    let header = Header { kind: Some(kind.to_owned()), version: version.to_string() };
     // Through a value, since its maps are sorted.
     let value = serde_json::to_value(Document { header, payload });
     dump(&value.expect("maps of texts to values that are all representable"))
+}
+
+/// The fields of a value that is a struct.
+pub(super) fn object(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(fields)) => fields,
+        _ => unreachable!("structs of texts and numbers become objects"),
+    }
 }
 
 /// Writes a value.
@@ -129,7 +135,7 @@ mod tests {
     #[test]
     fn it_looks_like_what_python_writes() {
         let payload = BTreeMap::from([("b", "Č 🦀 \u{7f}\"\t\u{1}\u{8}"), ("a", "/")]);
-        let text = String::from_utf8(write("productmd.x", &payload)).unwrap();
+        let text = String::from_utf8(write("productmd.x", Version::Paths, &payload)).unwrap();
         let expected = "{\n    \"header\": {\n        \"type\": \"productmd.x\",\n        \"version\": \"1.2\"\n    \
              },\n    \"payload\": {\n        \"a\": \"/\",\n        \
              \"b\": \"\\u010c \\ud83e\\udd80 \u{7f}\\\"\\t\\u0001\\b\"\n    }\n}";

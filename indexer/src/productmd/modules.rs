@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::composeinfo::Compose;
+use super::location::{Locations, instead, mapped};
 use super::rpms::Category;
+use super::version::Version;
 use super::{ProductmdError, check_arch, check_path, json};
 
 const KIND: &str = "productmd.modules";
@@ -28,6 +31,13 @@ pub struct Module {
     pub modulemd_path: BTreeMap<Category, String>,
     /// Its packages.
     pub rpms: Vec<String>,
+}
+
+impl Module {
+    /// Where its description is: the first that it has.
+    pub fn described_at(&self) -> Option<&str> {
+        self.modulemd_path.values().next().map(String::as_str)
+    }
 }
 
 /// What identifies a module.
@@ -108,6 +118,26 @@ impl Modules {
 
     /// The bytes of `modules.json`.
     pub fn write(&self) -> Vec<u8> {
-        json::write(KIND, self)
+        json::write(KIND, Version::Paths, self)
+    }
+
+    /// The bytes of `modules.json`: of version 2.0 where there are locations. That has one place for the description of a
+    /// module, the first.
+    pub fn write_as(&self, locations: Option<&Locations>) -> Result<Vec<u8>, ProductmdError> {
+        let Some(locations) = locations else { return Ok(self.write()) };
+        let located = |arch: &str, module: &Module| {
+            let path = module.described_at().ok_or_else(|| ProductmdError::Malformed {
+                kind: KIND,
+                reason: format!("{} is described nowhere", module.metadata.uid),
+            })?;
+            let mut fields = instead(&module.metadata, &["uid", "koji_tag"], &locations.file(KIND, path)?);
+            fields.insert("arch".to_owned(), json!(arch));
+            fields.insert("rpms".to_owned(), json!(module.rpms));
+            Ok(fields)
+        };
+        let modules = mapped(&self.modules, |_, arches| {
+            mapped(arches, |arch, modules| mapped(modules, |_, module| located(arch, module)))
+        })?;
+        Ok(json::write(KIND, Version::Locations, &json!({ "compose": self.compose, "modules": modules })))
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::composeinfo::Compose;
+use super::location::{Locations, instead, mapped};
+use super::version::Version;
 use super::{ProductmdError, check_arch, check_path, json};
 
 const KIND: &str = "productmd.rpms";
@@ -88,6 +91,22 @@ impl Rpms {
 
     /// The bytes of `rpms.json`.
     pub fn write(&self) -> Vec<u8> {
-        json::write(KIND, self)
+        json::write(KIND, Version::Paths, self)
+    }
+
+    /// The bytes of `rpms.json`: of version 2.0 where there are locations.
+    pub fn write_as(&self, locations: Option<&Locations>) -> Result<Vec<u8>, ProductmdError> {
+        let Some(locations) = locations else { return Ok(self.write()) };
+        let located = |rpm: &Rpm| {
+            let mut fields = instead(rpm, &["path"], &locations.file(KIND, &rpm.path)?);
+            // All keys, of which the first is `sigkey`; more than one is not known of any package.
+            let keys: Vec<&String> = rpm.sigkey.iter().collect();
+            fields.insert("sigkeys".to_owned(), json!(keys));
+            Ok(fields)
+        };
+        let rpms = mapped(&self.rpms, |_, arches| {
+            mapped(arches, |_, tree| mapped(tree, |_, rpms| mapped(rpms, |_, rpm| located(rpm))))
+        })?;
+        Ok(json::write(KIND, Version::Locations, &json!({ "compose": self.compose, "rpms": rpms })))
     }
 }

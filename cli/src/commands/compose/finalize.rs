@@ -1,6 +1,9 @@
 //! `cfs compose finalize`
 
+use std::fmt::Write as _;
+
 use cfs_indexer::compose::{ComposeError, finalize, latest};
+use cfs_indexer::productmd::version::Version;
 use cfs_indexer::refname::RefName;
 use serde_json::json;
 
@@ -13,7 +16,8 @@ use crate::report::{CommandError, Kind};
 ///
 /// Images below work/isos, work/images and work/live go to compose/; one CHECKSUM for each of their directories, a
 /// manifest for each ISO, composeinfo.json, rpms.json, images.json, modules.json and `extra_files.json` are written;
-/// STATUS says FINISHED. A compose that is not whole is refused.
+/// STATUS says FINISHED. A compose that is not whole is refused. Where the configuration says `productmd = "2.0"`,
+/// these documents name every file with its size, its SHA-256 and, with `base-url`, its address.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The release, as the configuration calls it.
@@ -54,12 +58,19 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     })?;
     let what = if args.dry_run { "would be finished" } else { "is finished" };
     let moved: Vec<String> = done.moved.iter().map(ToString::to_string).collect();
-    let text = format!("{name}: {what}: {} packages, {} images", count(done.packages), count(done.images));
+    let mut text =
+        format!("{name}: {what}: {} packages, {} images", count(done.packages), count(done.images));
+    // A group's compose has none of the documents that have a version.
+    let version = recipe.group.is_none().then_some(recipe.release.productmd);
+    if version == Some(Version::Locations) {
+        let _ = write!(text, ", documents of version {}", Version::Locations);
+    }
     let value = json!({
         "compose": name.to_string(),
         "packages": done.packages,
         "images": done.images,
         "moved": moved,
+        "productmd": version,
         "snapshot": done.update.as_ref().map(|update| update.id.to_string()),
         "generation": done.update.as_ref().map(|update| update.generation),
     });

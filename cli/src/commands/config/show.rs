@@ -121,6 +121,8 @@ fn release_value(recipe: &Recipe) -> Value {
         "label": release.label().map(|label| label.to_string()),
         "release-type": release.release_type,
         "compose-type": release.compose_type,
+        "productmd": release.productmd,
+        "base-url": release.base_url,
         "arches": release.arches,
         "renames": release.renames,
         "multilib": release.multilib,
