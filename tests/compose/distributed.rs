@@ -137,6 +137,15 @@ fn locations(value: &Value, keys: &str, visit: &mut dyn FnMut(&str, &Value)) {
     }
 }
 
+/// All texts below `value`.
+fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Object(fields) => fields.values().for_each(|below| texts(below, found)),
+        _ => panic!("{value}"),
+    }
+}
+
 /// Every path that a document of version 1.2 names, sorted.
 fn paths(name: &str, value: &Value, found: &mut Vec<String>) {
     let key = match name {
@@ -145,13 +154,6 @@ fn paths(name: &str, value: &Value, found: &mut Vec<String>) {
         "modules.json" => "modulemd_path",
         _ => "path",
     };
-    fn texts(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::String(text) => found.push(text.clone()),
-            Value::Object(fields) => fields.values().for_each(|below| texts(below, found)),
-            _ => panic!("{value}"),
-        }
-    }
     match value {
         Value::Object(fields) => {
             for (own, below) in fields {
