@@ -2,8 +2,8 @@
 //!
 //! A compose is a ref such as `compose/9/Rocky-9.7-20251124.0`; `compose/9/latest-Rocky-9` is a symbolic ref to
 //! the newest one that is whole. Always true: a compose becomes the latest only when every one of its trees is
-//! there; a sync that failed or was killed stays marked as unfinished, so that no gate lets it pass; a compose
-//! that is finished never changes.
+//! there and no newer one is; a full run that failed or was killed stays marked as unfinished, so that no gate lets it
+//! pass; an update that failed changed nothing; a compose that is finished never changes.
 
 mod closed;
 mod contents;

@@ -20,12 +20,24 @@ pub struct UnfinishedSync {
 impl Catalogue {
     /// Records that a sync into `place` failed at `now` (seconds since 1970).
     pub fn record_unfinished(&self, place: &RefPath, now: i64, reason: &str) -> Result<(), CatalogueError> {
+        self.record_all_unfinished(std::slice::from_ref(place), now, reason)
+    }
+
+    /// Records the same of many places, all or none.
+    pub fn record_all_unfinished(
+        &self,
+        places: &[RefPath],
+        now: i64,
+        reason: &str,
+    ) -> Result<(), CatalogueError> {
         self.write("record a failed sync", |tx| {
             tx.run(|connection| {
                 let sql = "INSERT INTO unfinished(ref, path, at, reason) VALUES (?, ?, ?, ?)
                      ON CONFLICT DO UPDATE SET at = excluded.at, reason = excluded.reason";
-                let row = (place.name.as_str(), place.path.as_str(), now, reason);
-                connection.prepare_cached(sql)?.execute(row).map(drop)
+                let mut statement = connection.prepare_cached(sql)?;
+                places.iter().try_for_each(|place| {
+                    statement.execute((place.name.as_str(), place.path.as_str(), now, reason)).map(drop)
+                })
             })
         })
     }

@@ -3,8 +3,6 @@
 //!
 //! Always true: a compose that is not whole is not finished; finishing is one move of its ref.
 
-use std::collections::BTreeMap;
-
 use cfs_fs::edit::{graft, prune};
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Stage, read_dir, resolve};
@@ -74,11 +72,11 @@ pub fn finalize(
             taken: Taken::default(),
             parents: Vec::new(),
             access: None,
-            meta: BTreeMap::from([
-                ("compose.id".into(), recipe.id_of(name)),
-                ("compose.release".into(), recipe.release.version.clone()),
-                (SEALED.into(), "finished".into()),
-            ]),
+            meta: {
+                let mut meta = recipe.meta(name);
+                meta.insert(SEALED.into(), "finished".into());
+                meta
+            },
             message: String::new(),
             reason: "compose finalize".to_owned(),
         })

@@ -9,6 +9,7 @@ use cfs_fs::edit::{empty_dir, graft};
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Stage, resolve};
 
+use super::recipe::Tree;
 use super::{ComposeError, Recipe};
 use crate::catalogue::{CatalogueError, Draft, Signer, Taken, Target};
 use crate::depot::Depot;
@@ -16,6 +17,10 @@ use crate::productmd::compose_id::{ComposeId, Moment};
 use crate::productmd::status::Status;
 use crate::refname::RefName;
 use crate::revision::RefPath;
+
+/// The word of [`crate::snapshot::Snapshot::meta`] for the table of the configuration that a compose is made of: releases
+/// may share names and versions, as a release and its beta do.
+const TABLE: &str = "compose.table";
 
 /// A compose that there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +55,15 @@ impl Recipe {
         TreePath::new(format!("{}/{name}", self.metadata)).unwrap_or_default()
     }
 
+    /// What the snapshots of its composes say of themselves.
+    pub(super) fn meta(&self, name: &RefName) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("compose.id".into(), self.id_of(name)),
+            ("compose.release".into(), self.release.version.clone()),
+            (TABLE.into(), self.table.clone()),
+        ])
+    }
+
     /// A name beside its composes.
     pub(super) fn beside(&self, word: &str) -> RefName {
         let text = format!("{}/{word}", self.refs);
@@ -65,7 +79,7 @@ impl Recipe {
     }
 }
 
-/// All composes of a recipe's release and version, the oldest first.
+/// All composes of a recipe and its release's version, the oldest first.
 pub fn made(depot: &Depot, recipe: &Recipe) -> Result<Vec<Made>, ComposeError> {
     let beginning = format!("{}/{}", recipe.refs, recipe.id(Moment::default()).series());
     let mut all = Vec::new();
@@ -79,6 +93,9 @@ pub fn made(depot: &Depot, recipe: &Recipe) -> Result<Vec<Made>, ComposeError> {
         let snapshot = depot.catalogue.snapshot(*id)?.ok_or_else(|| CatalogueError::Damaged {
             what: format!("snapshot {id} of ref {} is missing", found.name),
         })?;
+        if snapshot.meta.get(TABLE).is_some_and(|table| *table != recipe.table) {
+            continue;
+        }
         let unfinished = depot.catalogue.unfinished_syncs(&found.name)?.into_iter().next();
         all.push(Made {
             moment,
@@ -114,12 +131,18 @@ pub fn latest(depot: &Depot, recipe: &Recipe) -> Result<Option<RefName>, Compose
     Ok(Some(found.name))
 }
 
+/// The newest compose that is whole.
+pub(super) fn newest_whole(depot: &Depot, recipe: &Recipe) -> Result<Option<RefName>, ComposeError> {
+    let whole = made(depot, recipe)?.into_iter().rev().find(|made| made.unfinished.is_none());
+    Ok(whole.map(|made| made.name))
+}
+
 /// The newest full run that did not end.
 pub(super) fn unfinished(depot: &Depot, recipe: &Recipe) -> Result<RefName, ComposeError> {
     let latest = latest(depot, recipe)?;
     let newest = made(depot, recipe)?.into_iter().rev().find(|made| {
         made.unfinished.is_some()
-            && made.status == Some(Status::Started)
+            && made.status.is_some_and(|status| !status.is_sealed())
             && Some(&made.name) != latest.as_ref()
     });
     newest
@@ -135,7 +158,42 @@ fn day_of(now: i64) -> u32 {
     u32::from(year) * 10_000 + u32::from(month.unsigned_abs()) * 100 + u32::from(day.unsigned_abs())
 }
 
-/// Makes the ref of a new compose, marked as unfinished, with its id and its status in it.
+/// Writes how far a compose came.
+pub(super) fn set_status(
+    depot: &Depot,
+    recipe: &Recipe,
+    name: &RefName,
+    status: Status,
+    signer: &Signer,
+) -> Result<(), ComposeError> {
+    let (blob, size_bytes) = depot.add_blob(&status.file())?;
+    let path = TreePath::new("STATUS").unwrap_or_default();
+    let kind = Kind::File { blob, size_bytes, executable: false };
+    depot.catalogue.update_ref(&depot.store, name, signer, |current| {
+        let Some(current) = current else { return Ok(None) };
+        let root = current.snapshot.root_item();
+        if resolve(&depot.catalogue, &root, &path)?.is_some_and(|old| old.kind == kind) {
+            return Ok(None);
+        }
+        let mut stage = Stage::new(&depot.catalogue);
+        let item = Item { mtime: signer.now, kind: kind.clone() };
+        let root = graft(&mut stage, &root, &path, item, signer.now)?;
+        Ok::<_, ComposeError>(Some(Draft {
+            root,
+            nodes: stage.into_new_nodes(),
+            taken: Taken::default(),
+            parents: Vec::new(),
+            access: None,
+            meta: recipe.meta(name),
+            message: String::new(),
+            reason: format!("compose sync: {status}"),
+        }))
+    })?;
+    Ok(())
+}
+
+/// Makes the ref of a new compose, marked as unfinished, with its id and its status in it. Its trees are marked, too,
+/// until they are gathered.
 pub(super) fn begin(depot: &Depot, recipe: &Recipe, signer: &Signer) -> Result<RefName, ComposeError> {
     let kind = recipe.release.compose_type;
     let date = day_of(signer.now);
@@ -174,12 +232,15 @@ pub(super) fn begin(depot: &Depot, recipe: &Recipe, signer: &Signer) -> Result<R
                 taken: Taken::default(),
                 parents: Vec::new(),
                 access: None,
-                meta: BTreeMap::from([("compose.id".into(), id.clone())]),
+                meta: recipe.meta(&name),
                 message: String::new(),
                 reason: "compose sync: begun".to_owned(),
             }))
         })?;
         if update.is_some() {
+            let place = |tree: &Tree| RefPath { name: name.clone(), path: tree.path.clone() };
+            let places: Vec<RefPath> = recipe.trees.iter().map(place).collect();
+            depot.catalogue.record_all_unfinished(&places, signer.now, "it has not been gathered")?;
             return Ok(name);
         }
         moment.respin += 1;

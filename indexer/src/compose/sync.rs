@@ -4,8 +4,6 @@
 //! had is committed even when something failed, for whoever goes on with it; an update is committed as a whole
 //! or not at all, since the latest compose is read by others.
 
-use std::collections::BTreeMap;
-
 use cfs_fs::digest::BlobId;
 use cfs_fs::edit::graft;
 use cfs_fs::name::TreePath;
@@ -13,10 +11,11 @@ use cfs_fs::tree::{Item, Kind, Nodes, Stage, Sums, resolve};
 
 use super::documents::{Blobs, TREEINFO};
 use super::groups::{Grouped, Groups, Place};
-use super::recipe::{Recipe, Tree};
+use super::recipe::{Recipe, Tree, TreeKind};
 use super::{ComposeError, Depot, documents, locations, series};
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
 use crate::openpgp::Keyring;
+use crate::productmd::status::Status;
 use crate::productmd::treeinfo;
 use crate::refname::RefName;
 use crate::repository::{read_ahead, with_causes};
@@ -66,20 +65,24 @@ pub struct Report {
     pub compose: RefName,
     /// Each tree that was asked for.
     pub trees: Vec<TreeReport>,
+    /// Trees that were not asked for now and that a full run has not gathered yet.
+    pub missing: Vec<TreePath>,
+    /// Trees of packages that the release has and a whole compose lacks, since nobody asked for them.
+    pub absent: Vec<TreePath>,
     /// Files that were downloaded.
     pub fetched_files: u64,
     /// Bytes that were received for them.
     pub fetched_bytes: u64,
     /// The ref's move; `None` when nothing changed.
     pub update: Option<RefUpdate>,
-    /// The symbolic ref that names the compose now.
+    /// The symbolic ref that names the compose now, when a full run has come to be the newest that is whole.
     pub latest: Option<RefName>,
 }
 
 impl Report {
     /// Whether every tree is there.
     pub fn is_whole(&self) -> bool {
-        self.trees.iter().all(|tree| tree.outcome.is_ok())
+        self.missing.is_empty() && self.trees.iter().all(|tree| tree.outcome.is_ok())
     }
 }
 
@@ -155,8 +158,8 @@ pub fn plan(
     Ok(Planned { compose, trees })
 }
 
-/// Gathers the selected trees of `recipe`. Fails as a whole, with the compose marked as unfinished, when the store
-/// fails or `progress` stops it; what was downloaded is kept.
+/// Gathers the selected trees of `recipe`. Fails as a whole when the store fails or `progress` stops it; a full run's
+/// compose stays marked as unfinished then, and what was downloaded is kept.
 pub fn sync(
     depot: &Depot,
     recipe: &Recipe,
@@ -170,7 +173,36 @@ pub fn sync(
         Run::Resume => series::unfinished(depot, recipe)?,
         Run::Full => series::begin(depot, recipe, signer)?,
     };
-    let requests = requests(recipe, options, &name, like.as_ref().filter(|like| **like != name));
+    if options.run == Run::Resume {
+        series::set_status(depot, recipe, &name, Status::Started, signer)?;
+    }
+    let like = like.as_ref().filter(|like| **like != name);
+    let gathered = gather(depot, recipe, options, &name, like, signer, progress);
+    if options.run == Run::Update {
+        return gathered;
+    }
+    let status = match &gathered {
+        Ok(report) if report.is_whole() => None,
+        Err(ComposeError::Sync(SyncError::Stopped { .. })) => Some(Status::Terminated),
+        _ => Some(Status::Doomed),
+    };
+    match status.map(|status| series::set_status(depot, recipe, &name, status, signer)) {
+        // What failed first says more.
+        Some(Err(error)) if gathered.is_ok() => Err(error),
+        _ => gathered,
+    }
+}
+
+fn gather(
+    depot: &Depot,
+    recipe: &Recipe,
+    options: &Options,
+    name: &RefName,
+    like: Option<&RefName>,
+    signer: &Signer,
+    progress: &mut sync::OnProgress<'_>,
+) -> Result<Report, ComposeError> {
+    let requests = requests(recipe, options, name, like);
     let harvest = sync::harvest(depot, &requests, signer.now, progress)?;
     let whole = harvest.repositories.iter().all(Result::is_ok);
     let mut trees: Vec<TreeReport> = Vec::with_capacity(recipe.trees.len());
@@ -179,9 +211,9 @@ pub fn sync(
     if whole || options.run != Run::Update {
         let gathered: Vec<Option<&Gathered>> =
             harvest.repositories.iter().map(|result| result.as_ref().ok()).collect();
-        (done, update) = commit(depot, recipe, options, &name, &requests, &gathered, signer)?;
+        (done, update) = commit(depot, recipe, options, name, &requests, &gathered, signer)?;
     }
-    record(depot, &requests, &harvest.repositories, signer)?;
+    record(depot, options, &requests, &harvest.repositories, signer)?;
     let mut done = done.into_iter();
     for (tree, result) in recipe.trees.iter().zip(harvest.repositories) {
         let (sums, groups) = done.next().flatten().unwrap_or_default();
@@ -193,9 +225,20 @@ pub fn sync(
         });
         trees.push(TreeReport { tree: tree.clone(), outcome });
     }
-    let latest = if whole { arrive(depot, recipe, options, &name, signer)? } else { None };
-    let (fetched_files, fetched_bytes) = (harvest.fetched_files, harvest.fetched_bytes);
-    Ok(Report { compose: name, trees, fetched_files, fetched_bytes, update, latest })
+    let mut report = Report {
+        compose: name.clone(),
+        trees,
+        missing: Vec::new(),
+        absent: Vec::new(),
+        fetched_files: harvest.fetched_files,
+        fetched_bytes: harvest.fetched_bytes,
+        update,
+        latest: None,
+    };
+    if whole && options.run != Run::Update {
+        arrive(depot, recipe, signer, &mut report)?;
+    }
+    Ok(report)
 }
 
 /// The compose that is to be brought up to date.
@@ -262,10 +305,7 @@ fn commit(
             taken: Taken::default(),
             parents: Vec::new(),
             access: None,
-            meta: BTreeMap::from([
-                ("compose.id".into(), recipe.id_of(name)),
-                ("compose.release".into(), recipe.release.version.clone()),
-            ]),
+            meta: recipe.meta(name),
             message: options.message.clone(),
             reason: "compose sync".to_owned(),
         }))
@@ -434,9 +474,10 @@ impl Compose<'_> {
     }
 }
 
-/// Records which trees failed, and which did no longer.
+/// Records which trees are there and which failed. An update that fails leaves the compose as it was, which is whole.
 fn record(
     depot: &Depot,
+    options: &Options,
     requests: &[Request],
     results: &[Result<Gathered, SyncError>],
     signer: &Signer,
@@ -444,6 +485,7 @@ fn record(
     for (request, result) in requests.iter().zip(results) {
         match result {
             Ok(_) => depot.catalogue.forget_unfinished(&request.target)?,
+            Err(_) if options.run == Run::Update => {}
             Err(error) => {
                 depot.catalogue.record_unfinished(&request.target, signer.now, &with_causes(error))?;
             }
@@ -452,18 +494,40 @@ fn record(
     Ok(())
 }
 
-/// A full run has ended well: its compose is whole and becomes the latest.
-fn arrive(
-    depot: &Depot,
-    recipe: &Recipe,
-    options: &Options,
-    name: &RefName,
-    signer: &Signer,
-) -> Result<Option<RefName>, ComposeError> {
-    if options.run == Run::Update {
-        return Ok(None);
+/// Everything that a full run asked for has come: when no tree is missing, its compose is whole and becomes the
+/// latest, unless a newer one is.
+fn arrive(depot: &Depot, recipe: &Recipe, signer: &Signer, report: &mut Report) -> Result<(), ComposeError> {
+    let name = &report.compose;
+    let top = RefPath { name: name.clone(), path: TreePath::root() };
+    for unfinished in depot.catalogue.unfinished_syncs(name)?.into_iter().filter(|one| one.place != top) {
+        if recipe.all_trees.iter().any(|tree| tree.path == unfinished.place.path) {
+            report.missing.push(unfinished.place.path);
+        } else {
+            // The release has it no longer.
+            depot.catalogue.forget_unfinished(&unfinished.place)?;
+        }
     }
-    depot.catalogue.forget_unfinished(&RefPath { name: name.clone(), path: TreePath::root() })?;
-    depot.catalogue.link(&recipe.latest, name, signer, "compose sync")?;
-    Ok(Some(recipe.latest.clone()))
+    if !report.missing.is_empty() {
+        return Ok(());
+    }
+    depot.catalogue.forget_unfinished(&top)?;
+    // Of several runs that end at once, the last to look here sees all of them.
+    while let Some(newest) = series::newest_whole(depot, recipe)?
+        && (newest == *name || report.latest.is_some())
+        && series::latest(depot, recipe)?.as_ref() != Some(&newest)
+    {
+        depot.catalogue.link(&recipe.latest, &newest, signer, "compose sync")?;
+        report.latest = Some(recipe.latest.clone());
+    }
+    if series::latest(depot, recipe)?.as_ref() != Some(name) {
+        report.latest = None;
+    }
+    let Some(current) = depot.catalogue.current(name)? else { return Ok(()) };
+    let root = current.snapshot.root_item();
+    for tree in recipe.all_trees.iter().filter(|tree| tree.kind == TreeKind::Os) {
+        if resolve(&depot.catalogue, &root, &tree.path)?.is_none() {
+            report.absent.push(tree.path.clone());
+        }
+    }
+    Ok(())
 }

@@ -366,6 +366,7 @@ fn print(
             }
         }
     }
+    failures.extend(report.missing.iter().map(|path| format!("{path}: has not been gathered")));
     let update = report.update.as_ref();
     let text = format!(
         "{}: {} files downloaded, {}; {}{}",
@@ -384,18 +385,34 @@ fn print(
         "snapshot": update.map(|update| update.id.to_string()),
         "generation": update.map(|update| update.generation),
         "latest": report.latest.as_ref().map(ToString::to_string),
+        "missing": report.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "absent": report.absent.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "closure": checked.iter().map(closed_value).collect::<Vec<_>>(),
     });
     if !context.output.is_json() {
         checked.iter().try_for_each(|closed| context.output.line(closed_text(closed)))?;
     }
     context.output.result(text, &value)?;
+    remark(report, flags, context);
     let what = if flags.run() == Run::Update {
         format!("{}: stays as it was, since some of it cannot be had", report.compose)
     } else {
         format!("{}: is not whole", report.compose)
     };
     whole(failures, &what)
+}
+
+/// Says what somebody may not expect of a compose that is whole.
+fn remark(report: &Report, flags: &Flags, context: &Context<'_>) {
+    let compose = &report.compose;
+    if flags.run() != Run::Update && report.is_whole() && report.latest.is_none() {
+        context.output.note(format_args!("{compose}: is whole; a newer compose stays the latest"));
+    }
+    if let Some(first) = report.absent.first() {
+        let number = count(report.absent.len() as u64);
+        let text = format_args!("{compose}: {number} trees of the release are not in it, such as {first}");
+        context.output.note(text);
+    }
 }
 
 /// An error that lists what failed, if anything did.

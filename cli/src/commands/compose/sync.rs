@@ -9,7 +9,8 @@ use crate::report::CommandError;
 /// Gather all repositories of a release.
 ///
 /// Without --full-run the latest compose is brought up to date: all of its repositories or, when any of them
-/// fails, none. A full run makes a new compose, which becomes the latest when everything is there. What
+/// fails, none. A full run makes a new compose, which becomes the latest when everything is there that the run
+/// was begun with, unless a newer one is whole by then. What
 /// several repositories share is downloaded once. Groups of packages that the configuration names are put into
 /// the metadata of the repositories. Exit status 3 when anything failed; what was downloaded is
 /// kept.
