@@ -64,6 +64,8 @@ pub struct Options {
     pub bytes_max: u64,
     /// Accept metadata that is older than what was synced last.
     pub older: bool,
+    /// Where the tree is to have files of another origin, so that no package may stand there.
+    pub taken: Vec<TreePath>,
 }
 
 impl Default for Options {
@@ -78,6 +80,7 @@ impl Default for Options {
             files_max: 4_000_000,
             bytes_max: 16 << 40,
             older: false,
+            taken: Vec::new(),
         }
     }
 }

@@ -136,3 +136,15 @@ fn a_full_run_of_a_part_says_what_its_compose_lacks() {
     let all = scene.compose(&["sync", "9", "--full-run", "--ignore-debug", "--ignore-source"]);
     assert_eq!(all["absent"], serde_json::json!([]));
 }
+
+#[test]
+fn the_id_of_a_compose_that_was_pruned_is_not_given_again() {
+    let scene = Scene::new();
+    let first = scene.failed();
+    scene.configure("[retention]\nunfinished = \"0s\"\n");
+    scene.sandbox.ok(["compose", "prune"]);
+    assert!(scene.sandbox.json(["compose", "list", "9"]).is_empty());
+    let second = scene.compose(&["sync", "9", "--full-run"])["compose"].as_str().unwrap().to_owned();
+    let (series, respin) = first.rsplit_once('.').unwrap();
+    assert_eq!((respin, second), ("0", format!("{series}.1")));
+}

@@ -176,3 +176,30 @@ fn runs_at_once_get_ids_of_their_own() {
     let packages = scene.packages();
     assert_eq!(packages.len(), 6 * 5 + 2, "runs at once share what they download: {packages:#?}");
 }
+
+#[test]
+fn a_package_stands_nowhere_but_where_packages_do() {
+    let scene = Scene::new();
+    for name in [".treeinfo", "media.repo", ".discinfo/x.rpm"] {
+        let mut repo = scene.repos[0].clone();
+        repo.add(name, b"not what it says");
+        repo.write();
+        let ran = scene.run(&["sync", "9", "--full-run"]);
+        let place = name.split('/').next().unwrap();
+        assert!(ran.code == 3 && ran.stderr.contains(place), "{ran:?}");
+        scene.upstream.heal();
+    }
+}
+
+#[test]
+fn packages_of_one_name_that_differ_are_named() {
+    let scene = Scene::new();
+    let mut repo = scene.repos[0].clone();
+    repo.edit_primary = |text| text.replace("<name>p1</name>", "<name>p0</name>");
+    repo.write();
+    let ran = scene.run(&["sync", "9", "--full-run"]);
+    assert!(
+        ran.code == 0 && ran.stderr.contains("is listed several times, with different contents"),
+        "{ran:?}"
+    );
+}

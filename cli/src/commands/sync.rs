@@ -178,6 +178,7 @@ fn request(args: &Args, context: &Context<'_>) -> Result<Request, CommandError> 
         files_max: fetch.max_files.unwrap_or(default.files_max),
         bytes_max: fetch.max_bytes.unwrap_or(default.bytes_max),
         older: args.allow_rollback,
+        taken: Vec::new(),
     };
     let (target, message) = (args.target.clone(), args.message.clone());
     Ok(Request {

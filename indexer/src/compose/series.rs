@@ -206,7 +206,8 @@ pub(super) fn begin(depot: &Depot, recipe: &Recipe, signer: &Signer) -> Result<R
         let name: RefName = text.parse().map_err(|error| CatalogueError::Damaged {
             what: format!("the name of a new compose: {error}"),
         })?;
-        if depot.catalogue.find_ref(&name)?.is_some() {
+        // One that was pruned has had its name; nobody gets it again.
+        if depot.catalogue.find_ref(&name)?.is_some() || depot.catalogue.log_last(&name)?.is_some() {
             moment.respin += 1;
             continue;
         }

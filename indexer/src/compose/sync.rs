@@ -93,6 +93,8 @@ pub struct TreeReport {
     pub tree: Tree,
     /// What came of it.
     pub outcome: Result<Outcome, SyncError>,
+    /// What identifies packages of which it has several that differ.
+    pub duplicates: Vec<String>,
 }
 
 /// A tree that is there.
@@ -217,13 +219,14 @@ fn gather(
     let mut done = done.into_iter();
     for (tree, result) in recipe.trees.iter().zip(harvest.repositories) {
         let (sums, groups) = done.next().flatten().unwrap_or_default();
+        let duplicates = result.as_ref().map(|gathered| gathered.duplicates.clone()).unwrap_or_default();
         let outcome = result.map(|gathered| Outcome {
             packages: gathered.packages,
             files: sums.files,
             bytes: sums.bytes,
             groups,
         });
-        trees.push(TreeReport { tree: tree.clone(), outcome });
+        trees.push(TreeReport { tree: tree.clone(), outcome, duplicates });
     }
     let mut report = Report {
         compose: name.clone(),
@@ -261,6 +264,10 @@ fn requests(recipe: &Recipe, options: &Options, name: &RefName, like: Option<&Re
         (Run::Update, true) => Keep::Others,
         _ => Keep::Nothing,
     };
+    let mut sync = options.sync.clone();
+    if recipe.group.is_none() {
+        sync.taken.extend(documents::OF_TREE.iter().filter_map(|name| TreePath::new(*name).ok()));
+    }
     let request = |tree: &Tree| Request {
         address: tree.address.clone(),
         target: place(name, tree),
@@ -268,7 +275,7 @@ fn requests(recipe: &Recipe, options: &Options, name: &RefName, like: Option<&Re
         keep,
         keys: options.keys.clone(),
         message: options.message.clone(),
-        options: options.sync.clone(),
+        options: sync.clone(),
     };
     recipe.trees.iter().map(request).collect()
 }

@@ -111,6 +111,7 @@ pub(super) fn check_paths<'a>(
 ) -> Result<(), SyncError> {
     let mut paths: Vec<TreePath> = wanted.map(|wanted| wanted.path.clone()).collect();
     paths.extend(documents::PATHS.map(documents::path));
+    paths.extend(request.options.taken.iter().cloned());
     // Whatever lies inside a file stands right behind it.
     paths.sort_unstable();
     for pair in paths.windows(2) {

@@ -405,6 +405,12 @@ fn print(
 /// Says what somebody may not expect of a compose that is whole.
 fn remark(report: &Report, flags: &Flags, context: &Context<'_>) {
     let compose = &report.compose;
+    for (tree, name) in
+        report.trees.iter().flat_map(|one| one.duplicates.iter().map(|name| (&one.tree.path, name)))
+    {
+        let text = format_args!("warning: {tree}: {name} is listed several times, with different contents");
+        context.output.note(text);
+    }
     if flags.run() != Run::Update && report.is_whole() && report.latest.is_none() {
         context.output.note(format_args!("{compose}: is whole; a newer compose stays the latest"));
     }
