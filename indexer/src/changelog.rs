@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use cfs_fs::diff::{Change as Difference, diff};
 use cfs_fs::tree::{Dir, Kind as ItemKind, NodeError, resolve};
 
+use crate::arch::is_source;
 use crate::catalogue::CatalogueError;
-use crate::closure::arch::is_source;
 use crate::depot::Depot;
 use crate::packages::{PackagesError, path, repositories};
 use crate::repodata::other::{self, Entry};

@@ -12,9 +12,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::arch;
 use crate::repodata::relation::Kind;
 
-pub mod arch;
 mod check;
 mod extract;
 mod install;

@@ -25,15 +25,20 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use self::fault::Fault;
+use self::lines::line_at;
+use self::release::check;
 use crate::refname::RefName;
 
 mod closure;
 mod collection;
 pub mod empanadas;
+mod fault;
 mod fetch;
 mod gate;
 mod hook;
 mod include;
+mod lines;
 mod lists;
 mod promotion;
 mod release;
@@ -109,7 +114,7 @@ pub struct ConfigError {
 /// Reads a configuration.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let config: Config = read(text)?;
-    check(text, &config)?;
+    check(&config).map_err(|fault| fault.in_file(text))?;
     Ok(config)
 }
 
@@ -129,60 +134,43 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
         let at = error.span().map_or(0, |span| span.start);
         let message = error.message().to_owned();
         let suggestion = suggestion::of(&message);
-        ConfigError { line: line_of(text, at), message, suggestion }
+        ConfigError { line: line_at(text, at), message, suggestion }
     })
 }
 
-/// What no single value tells: promotions and hooks that say nothing.
-fn check(text: &str, config: &Config) -> Result<(), ConfigError> {
+/// What no single value tells.
+fn check(config: &Config) -> Result<(), Fault> {
     for (name, promotion) in &config.promotions {
         if let Some(fault) = promotion.fault() {
-            let line = line_with(text, &format!("[promotion.{name}"));
-            let message = format!("promotion {name:?} {fault}");
-            return Err(ConfigError { line, message, suggestion: None });
+            return Err(Fault::at(&["promotion", name], format!("promotion {name:?} {fault}")));
         }
     }
-    let releases =
-        config.releases.iter().map(|(profile, release)| (format!("release.{profile}"), release.fault()));
-    let sigs = config.sigs.iter().flat_map(|(group, releases)| {
-        releases.iter().map(move |(profile, sig)| (format!("sig.{group}.{profile}"), sig.fault()))
-    });
-    for (table, fault) in releases.chain(sigs) {
-        let Some(fault) = fault else { continue };
-        let line = line_with(text, &format!("[{table}"));
-        return Err(ConfigError { line, message: format!("{table} {fault}"), suggestion: None });
+    for (profile, release) in &config.releases {
+        check::release(profile, release).map_err(|fault| fault.under(&["release", profile]))?;
+    }
+    for (group, releases) in &config.sigs {
+        for (profile, sig) in releases {
+            check::sig(group, profile, sig).map_err(|fault| fault.under(&["sig", group, profile]))?;
+        }
     }
     for (name, view) in &config.views {
         let mut seen = BTreeSet::new();
-        if let Some(twice) = view.lists.iter().find(|lists| !seen.insert(lists.directory.as_str())) {
-            let line = line_with(text, &format!("[[view.{name}.lists"));
-            let message = format!("view {name} has lists for \"{}\" twice", twice.directory);
-            return Err(ConfigError { line, message, suggestion: None });
+        if let Some(number) = view.lists.iter().position(|lists| !seen.insert(lists.directory.as_str())) {
+            let directory = &view.lists[number].directory;
+            let message = format!("view {name} has lists for \"{directory}\" twice");
+            return Err(Fault::at(&["view", name.as_str(), "lists", &number.to_string()], message));
         }
-    }
-    for (name, view) in &config.views {
         if let Some(fault) = view.fault(name.as_str() == "*") {
-            let line = line_with(text, &format!("[view.{name}"));
-            return Err(ConfigError { line, message: format!("view {name} {fault}"), suggestion: None });
+            return Err(Fault::at(&["view", name.as_str()], format!("view {name} {fault}")));
         }
     }
     for (name, hook) in &config.hooks {
         if hook.command.is_empty() {
-            let (line, message) =
-                (line_with(text, &format!("[hook.{name}")), format!("hook {name:?} has an empty `command`"));
-            return Err(ConfigError { line, message, suggestion: None });
+            let message = format!("hook {name:?} has an empty `command`");
+            return Err(Fault::at(&["hook", name], message));
         }
     }
     Ok(())
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
-}
-
-/// The first line that begins so; a table that is written otherwise is told by its name alone.
-fn line_with(text: &str, beginning: &str) -> usize {
-    text.lines().position(|line| line.trim_start().starts_with(beginning)).map_or(1, |index| index + 1)
 }
 
 #[cfg(test)]

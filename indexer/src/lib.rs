@@ -6,6 +6,7 @@
 //! - [`commitfile`]: the files that a lost catalogue is rebuilt from.
 //! - [`depot`]: a store with its catalogue, opened together; what every verb works on.
 //! - [`views`]: what a mount asks of the catalogue.
+//! - [`address`]: where upstream repositories are. [`arch`]: architectures.
 //! - [`repodata`], [`openpgp`], [`rpm`]: what upstreams publish, from bytes to values; no files, no store.
 //! - [`repository`]: a repository inside a tree, and the list of its packages.
 //! - [`packages`], [`changelog`]: queries. [`closure`]: whether everything that packages require is there.
@@ -16,7 +17,9 @@
 //! - [`approve`], [`compose`], [`createrepo`], [`import`], [`sync`], [`promote`], [`policy`], [`rollback`], [`workspace`],
 //!   [`gc`], [`fsck`], [`reindex`], [`backup`]: the verbs.
 
+pub mod address;
 pub mod approve;
+pub mod arch;
 pub mod audit;
 pub mod backup;
 pub mod catalogue;

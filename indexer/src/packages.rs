@@ -226,7 +226,7 @@ impl Look<'_> {
     /// Every package but a source gives its own name.
     fn itself(&mut self, record: &Record) {
         let Record { name, epoch, version, release, arch, .. } = record;
-        if !crate::closure::arch::is_source(arch) {
+        if !crate::arch::is_source(arch) {
             let evr = Evr { epoch: *epoch, version, release };
             self.relation(Kind::Provides, &Relation { name, comparison: Comparison::EQUAL, evr });
         }

@@ -22,7 +22,6 @@ use crate::repodata::RepodataError;
 use crate::repository::{read_ahead, with_causes};
 use crate::revision::RefPath;
 
-pub mod address;
 mod documents;
 pub mod fetch;
 mod gather;
@@ -39,7 +38,7 @@ pub use harvest::{Gathered, Harvest, Survey, harvest, survey};
 pub use refetch::{Wanted, refetch};
 pub use small::{small_files, split};
 
-use address::Address;
+use crate::address::Address;
 use fetch::FetchError;
 
 /// How a sync goes about it.

@@ -63,6 +63,44 @@ fn a_configuration_may_stand_in_several_files() {
 }
 
 #[test]
+fn a_mistake_in_meaning_is_told_with_its_file_and_its_line() {
+    let sandbox = Sandbox::with_store();
+    sandbox.write("cfs.toml", "\ninclude = \"parts\"\n");
+    let release = "[release.9]\nname = \"Rocky Linux\"\nshort = \"Rocky\"\nversion = \"9.7\"\narches = [\"x86_64\"]\n\
+                   renames = { all = \"devel\" }\n[release.9.upstream]\nurl = \"/srv/$repo/$basearch\"\n\
+                   repositories = [\"all\", \"BaseOS\"]\n[release.9.closure]\nBaseOS = []\n";
+    let sig = "[sig.core.9.upstream]\nurl = \"/srv/$repo\"\nrepositories = [\"common\"]\n[sig.core.9.closure]\n\
+               common = [\"BaseOS\"]\n";
+    let check = ["--config", "cfs.toml", "config", "check"];
+    for (old, new, expected, meant) in [
+        ("", "", "", ""),
+        ("BaseOS = []", "BaesOS = []", "release.toml:11: release.9 says", "BaseOS"),
+        ("devel", "BaseOS", "release.toml:6: release.9 has two repositories in one place: \"all\"", ""),
+        ("$basearch", "$basearhc", "release.toml:8: release.9 has the address", "$basearch"),
+        ("[\"BaseOS\"]", "[\"devle\"]", "group.toml:5: sig.core.9", "devel"),
+        (
+            "sig.core.9",
+            "sig.core.19",
+            "group.toml:1: sig.core.19 is of the release \"19\", which is nowhere",
+            "9",
+        ),
+    ] {
+        sandbox.write("parts/release.toml", release.replacen(old, new, 1));
+        sandbox.write("parts/group.toml", sig.replace(old, new));
+        if expected.is_empty() {
+            sandbox.ok(check);
+            continue;
+        }
+        for verb in [&["config", "check"][..], &["compose", "sync", "9", "--full-run"], &["refs"]] {
+            let error = sandbox.fails(2, ["--config", "cfs.toml"].iter().chain(verb));
+            assert!(error.contains(expected), "{expected}: {error}");
+            assert!(meant.is_empty() || error.contains(&format!("is {meant:?} meant?")), "{error}");
+        }
+        assert_eq!(sandbox.ok(["refs"]), "", "nothing was begun");
+    }
+}
+
+#[test]
 fn a_release_is_shown_with_where_everything_comes_from_and_goes() {
     let sandbox = Sandbox::with_config(
         "[release.9]\nname = \"Rocky Linux\"\nshort = \"Rocky\"\nversion = \"9.7\"\nrc = 1\n\

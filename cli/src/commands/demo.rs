@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cfs_indexer::sync::address::Address;
+use cfs_indexer::address::Address;
 
 use crate::context::Context;
 use crate::report::{CommandError, Kind};

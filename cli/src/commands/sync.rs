@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use cfs_indexer::address::Address;
 use cfs_indexer::revision::RefPath;
-use cfs_indexer::sync::address::Address;
 use cfs_indexer::sync::{Keep, Options, Report, Request, SyncError, fetch, sync};
 use serde_json::json;
 

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::Missing;
 use super::install::skipped;
 use super::rich::Atom;
 use super::solver::{Lit, Solver, Var};
 use super::universe::{PackageId, RelationId, Said};
 use super::world::{Logic, Wording, World};
-use super::{Missing, arch};
+use crate::arch;
 use crate::repodata::relation::{Evr, Kind, Relation};
 
 /// Versions of something that are named where another one is missing.

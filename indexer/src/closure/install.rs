@@ -8,11 +8,11 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 
-use super::arch;
 use super::solver::{Lit, Solver, Var};
 use super::texts::TextId;
 use super::universe::{PackageId, RelationId, Said, Universe};
 use super::world::{Logic, Wording, World};
+use crate::arch;
 use crate::repodata::relation::{Comparison, Evr, Kind, Relation};
 
 /// Reasons that are tried one by one for whether they are needed.

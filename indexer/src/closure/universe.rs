@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::arch;
 use super::rich;
 use super::texts::{TextId, Texts};
+use crate::arch;
 use crate::repodata::primary::{More, Package as Record};
 use crate::repodata::relation::{Comparison, Evr, Kind, Relation};
 

@@ -6,10 +6,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use super::arch;
 use super::rich::{self, Atom, Formula};
 use super::texts::TextId;
 use super::universe::{PackageId, Said, Universe};
+use crate::arch;
 use crate::repodata::relation::{Comparison, Evr};
 
 /// What must be true of a set of installed packages.

@@ -9,9 +9,9 @@ use std::fmt;
 
 use cfs_fs::name::TreePath;
 
+use crate::address::Address;
 use crate::config::{Config, Release, Sig, Upstream};
 use crate::refname::RefName;
-use crate::sync::address::Address;
 
 /// Where a compose's trees come from and where they go.
 #[derive(Debug, Clone)]
@@ -115,6 +115,16 @@ pub enum RecipeError {
         /// What there is.
         known: Vec<String>,
     },
+    /// Two repositories would stand in one place.
+    #[error("{path} would be the place of two repositories, {first} and {second}")]
+    Clash {
+        /// The place, or the one of them that is in the other.
+        path: TreePath,
+        /// The one, as its upstream calls it.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// A repository's address or name cannot be used.
     #[error("repository {repository}: {reason}")]
     Unusable {
@@ -200,10 +210,12 @@ impl Recipe {
     /// Lays out all trees, and picks the selected ones.
     fn plant(&mut self, arches: &[String], selection: &Selection) -> Result<(), RecipeError> {
         let names: Vec<String> = self.upstream.names().into_iter().cloned().collect();
+        let mut owners = Vec::new();
         for name in &names {
             let own = self.upstream.repository.get(name).cloned().unwrap_or_default();
             let mut of_repository = if own.arches.is_empty() { arches.to_vec() } else { own.arches };
             if self.release.multilib.contains(name) && of_repository.iter().any(|arch| arch == "x86_64") {
+                of_repository.retain(|arch| arch != "i686");
                 of_repository.push("i686".to_owned());
             }
             for arch in &of_repository {
@@ -215,7 +227,9 @@ impl Recipe {
             if own.sources.unwrap_or(self.upstream.sources) {
                 self.add(name, "src", TreeKind::Source, selection.hashed)?;
             }
+            owners.resize(self.all_trees.len(), name.as_str());
         }
+        check_places(&self.all_trees, &owners)?;
         let composed = |name: &String| self.release.renames.get(name).unwrap_or(name).clone();
         let wanted: BTreeSet<String> = selection.repositories.iter().map(composed).collect();
         let known: BTreeSet<String> = self.all_trees.iter().map(|tree| tree.repository.clone()).collect();
@@ -274,6 +288,25 @@ impl Recipe {
         self.all_trees.push(Tree { repository, arch, kind, address, path, kickstart, comps });
         Ok(())
     }
+}
+
+/// No tree may stand in another's place, nor in another. `owners` are the upstreams' names of their repositories.
+fn check_places(trees: &[Tree], owners: &[&str]) -> Result<(), RecipeError> {
+    let mut places: Vec<(Vec<&str>, &TreePath, &str)> = Vec::new();
+    for (tree, owner) in trees.iter().zip(owners) {
+        let all = [Some(&tree.path), tree.kickstart.as_ref()].into_iter().flatten();
+        places.extend(all.map(|path| (path.components().collect(), path, *owner)));
+    }
+    // What is in a place comes right after it.
+    places.sort();
+    for pair in places.windows(2) {
+        let [(outer, _, first), (inner, path, second)] = pair else { continue };
+        if inner.starts_with(outer) {
+            let (path, first, second) = ((*path).clone(), (*first).to_owned(), (*second).to_owned());
+            return Err(RecipeError::Clash { path, first, second });
+        }
+    }
+    Ok(())
 }
 
 fn check_known(

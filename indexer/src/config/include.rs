@@ -6,8 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Collection, Config, ConfigError, Fetch, Retention, line_with, parse};
+use super::fault::Fault;
+use super::release::check;
+use super::{Collection, Config, ConfigError, Fetch, Retention, parse};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +37,15 @@ pub enum LoadError {
 pub fn load(path: &Path) -> Result<Config, LoadError> {
     let mut loading = Loading::default();
     loading.file(path)?;
+    loading.check_groups()?;
     Ok(loading.config)
 }
 
 #[derive(Default)]
 struct Loading {
     config: Config,
-    /// Which file says what.
-    said: BTreeMap<String, PathBuf>,
+    /// Which file, with its text, says what: keys that lead to it.
+    said: BTreeMap<Vec<String>, (PathBuf, Arc<str>)>,
     /// Files that are being read, each included by the one before it.
     open: Vec<PathBuf>,
     read: BTreeSet<PathBuf>,
@@ -50,7 +54,7 @@ struct Loading {
 impl Loading {
     fn file(&mut self, path: &Path) -> Result<(), LoadError> {
         let fail = |source| LoadError::Read { path: path.to_owned(), source };
-        let text = fs::read_to_string(path).map_err(fail)?;
+        let text: Arc<str> = fs::read_to_string(path).map_err(fail)?.into();
         let whole = path.canonicalize().map_err(fail)?;
         if !self.read.insert(whole.clone()) {
             return Ok(());
@@ -66,17 +70,16 @@ impl Loading {
         self.merge(path, &text, config)?;
         self.open.push(whole);
         for include in includes {
-            self.include(path, &text, &dir.join(include))?;
+            self.include(path, &text, &include, &dir.join(&include))?;
         }
         self.open.pop();
         Ok(())
     }
 
     /// Reads a file that `path` includes, or the files of a directory in the order of their names.
-    fn include(&mut self, path: &Path, text: &str, included: &Path) -> Result<(), LoadError> {
+    fn include(&mut self, path: &Path, text: &str, written: &Path, included: &Path) -> Result<(), LoadError> {
         let refuse = |message: String| {
-            let line = line_with(text, "include");
-            let error = ConfigError { line, message, suggestion: None };
+            let error = Fault::at(&["include", &written.to_string_lossy()], message).in_file(text);
             LoadError::Config { path: path.to_owned(), error }
         };
         let unreadable = |error: std::io::Error| refuse(format!("{}: {error}", included.display()));
@@ -95,11 +98,11 @@ impl Loading {
             }
         }
         files.sort();
-        files.iter().try_for_each(|file| self.include(path, text, file))
+        files.iter().try_for_each(|file| self.include(path, text, written, file))
     }
 
     /// Adds what a file says to what the files before it say.
-    fn merge(&mut self, path: &Path, text: &str, config: Config) -> Result<(), LoadError> {
+    fn merge(&mut self, path: &Path, text: &Arc<str>, config: Config) -> Result<(), LoadError> {
         let Config {
             include: _,
             store,
@@ -115,60 +118,81 @@ impl Loading {
             fetch,
         } = config;
         if keeper.is_some() {
-            self.say(path, text, "keeper")?;
+            self.say(path, text, &["keeper"])?;
             self.config.keeper = keeper;
         }
         if signing_key.is_some() {
-            self.say(path, text, "signing-key")?;
+            self.say(path, text, &["signing-key"])?;
             self.config.signing_key = signing_key;
         }
         if store.is_some() {
-            self.say(path, text, "store")?;
+            self.say(path, text, &["store"])?;
             self.config.store = store;
         }
         if gc != Collection::default() {
-            self.say(path, text, "[gc")?;
+            self.say(path, text, &["gc"])?;
             self.config.gc = gc;
         }
         if retention != Retention::default() {
-            self.say(path, text, "[retention")?;
+            self.say(path, text, &["retention"])?;
             self.config.retention = retention;
         }
         if fetch != Fetch::default() {
-            self.say(path, text, "[fetch")?;
+            self.say(path, text, &["fetch"])?;
             self.config.fetch = fetch;
         }
         for (name, view) in views {
-            self.say(path, text, &format!("[view.{name}"))?;
+            self.say(path, text, &["view", name.as_str()])?;
             self.config.views.insert(name, view);
         }
         for (name, promotion) in promotions {
-            self.say(path, text, &format!("[promotion.{name}"))?;
+            self.say(path, text, &["promotion", &name])?;
             self.config.promotions.insert(name, promotion);
         }
         for (name, release) in releases {
-            self.say(path, text, &format!("[release.{name}"))?;
+            self.say(path, text, &["release", &name])?;
             self.config.releases.insert(name, release);
         }
         for (group, of_group) in sigs {
             for (name, sig) in of_group {
-                self.say(path, text, &format!("[sig.{group}.{name}"))?;
+                self.say(path, text, &["sig", &group, &name])?;
                 self.config.sigs.entry(group.clone()).or_default().insert(name, sig);
             }
         }
         for (name, hook) in hooks {
-            self.say(path, text, &format!("[hook.{name}"))?;
+            self.say(path, text, &["hook", &name])?;
             self.config.hooks.insert(name, hook);
         }
         Ok(())
     }
 
-    /// Notes that a file says something; an error when another says it too.
-    fn say(&mut self, path: &Path, text: &str, what: &str) -> Result<(), LoadError> {
-        let Some(other) = self.said.insert(what.to_owned(), path.to_owned()) else { return Ok(()) };
-        let name = what.trim_start_matches('[');
-        let message = format!("{name} stands in {} too", other.display());
-        let error = ConfigError { line: line_with(text, what), message, suggestion: None };
+    /// Notes that a file says what `keys` lead to; an error when another says it too.
+    fn say(&mut self, path: &Path, text: &Arc<str>, keys: &[&str]) -> Result<(), LoadError> {
+        let place = (path.to_owned(), text.clone());
+        let said = keys.iter().map(|key| (*key).to_owned()).collect();
+        let Some((other, _)) = self.said.insert(said, place) else { return Ok(()) };
+        let message = format!("{} stands in {} too", keys.join("."), other.display());
+        let error = Fault::at(keys, message).in_file(text);
         Err(LoadError::Config { path: path.to_owned(), error })
+    }
+
+    /// Looks at what groups add to releases, which may stand in other files.
+    fn check_groups(&self) -> Result<(), LoadError> {
+        let releases = &self.config.releases;
+        for (group, of_group) in &self.config.sigs {
+            for (profile, sig) in of_group {
+                let checked = match releases.get(profile) {
+                    Some(release) => check::sig_of(release, sig),
+                    None => Err(Fault::at(&[], format!("is of the release {profile:?}, which is nowhere"))
+                        .meant(profile, releases.keys().map(String::as_str))),
+                };
+                let keys = ["sig", group, profile];
+                let Err(fault) = checked else { continue };
+                let Some((path, text)) = self.said.get(&keys.map(str::to_owned)[..]) else { continue };
+                let error = fault.under(&keys).in_file(text);
+                return Err(LoadError::Config { path: path.clone(), error });
+            }
+        }
+        Ok(())
     }
 }

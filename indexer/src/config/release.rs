@@ -22,13 +22,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use url::Url;
 
 use super::text::OneOrMore;
-use crate::productmd::compose_id::{ComposeType, ReleaseType, is_version};
+use crate::productmd::compose_id::{ComposeType, ReleaseType};
 use crate::productmd::label::Label;
 use crate::productmd::version::Version;
 use crate::refname::RefName;
+
+pub(super) mod check;
+#[cfg(test)]
+mod tests;
 
 /// A release. The table's key is its profile: what the user says, and the end of `latest-Rocky-9`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -115,10 +118,10 @@ pub struct Upstream {
     pub debug_url: Option<String>,
     /// The same for source packages [default: the address with the architecture `src`].
     pub source_url: Option<String>,
-    /// The repositories, in order.
+    /// The repositories, in order [default: those that have a table of their own].
     #[serde(default)]
     pub repositories: Vec<String>,
-    /// What is different for some of them. One that is not in `repositories` follows them.
+    /// What is different for some of them.
     #[serde(default)]
     pub repository: BTreeMap<String, Repository>,
     /// Whether debug packages come too [default: true].
@@ -224,89 +227,15 @@ impl Release {
         let of_rc = || self.rc.and_then(|rc| format!("RC-{rc}.0").parse().ok());
         self.label.clone().or_else(of_rc)
     }
-
-    /// What is wrong with it, if anything.
-    pub(super) fn fault(&self) -> Option<String> {
-        if !is_version(&self.version) {
-            return Some(format!("has the version {:?}; versions are such as \"9.7\"", self.version));
-        }
-        if !is_component(&self.short) {
-            return Some(format!("has the short name {:?}; letters, digits and _ are allowed", self.short));
-        }
-        if self.arches.is_empty() {
-            return Some("has no `arches`".to_owned());
-        }
-        if let Some(name) = self.renames.values().find(|name| !is_component(name)) {
-            return Some(format!("renames a repository to {name:?}"));
-        }
-        let known = self.upstream.names();
-        let of_closure = self.closure.iter().flat_map(|(name, others)| others.iter().chain([name]));
-        let mut named = of_closure
-            .chain(self.renames.keys())
-            .chain(&self.multilib)
-            .chain(self.comps.keys())
-            .chain(self.iso.values().flat_map(|iso| &iso.repositories));
-        if let Some(name) =
-            named.find(|name| !known.contains(name) && !self.renames.values().any(|to| to == *name))
-        {
-            return Some(format!("says something of the repository {name:?}, which it does not have"));
-        }
-        self.base_url_fault().or_else(|| self.upstream.fault())
-    }
-
-    fn base_url_fault(&self) -> Option<String> {
-        let text = self.base_url.as_ref()?;
-        if self.productmd == Version::Paths {
-            return Some("has a `base-url`, which is for `productmd = \"2.0\"` only".to_owned());
-        }
-        let is_plain = |url: Url| {
-            let bare = url.username().is_empty() && url.query().is_none() && url.fragment().is_none();
-            bare && ["http", "https"].contains(&url.scheme())
-        };
-        let good = Url::parse(text).is_ok_and(is_plain);
-        (!good).then(|| {
-            format!("has the `base-url` {text:?}; such as \"https://example.org/$compose/compose\" are")
-        })
-    }
-}
-
-impl Sig {
-    /// What is wrong with it, if anything.
-    pub(super) fn fault(&self) -> Option<String> {
-        let known = self.upstream.names();
-        let unknown = self.comps.keys().find(|name| !known.contains(name));
-        let unknown =
-            unknown.map(|name| format!("has groups of the repository {name:?}, which it does not have"));
-        unknown.or_else(|| self.upstream.fault())
-    }
 }
 
 impl Upstream {
     /// The names of all repositories, in order.
     pub fn names(&self) -> Vec<&String> {
-        let others = self.repository.keys().filter(|name| !self.repositories.contains(name));
-        self.repositories.iter().chain(others).collect()
+        if self.repositories.is_empty() {
+            self.repository.keys().collect()
+        } else {
+            self.repositories.iter().collect()
+        }
     }
-
-    fn fault(&self) -> Option<String> {
-        let names = self.names();
-        if names.is_empty() {
-            return Some("has no `repositories`".to_owned());
-        }
-        if let Some(name) = names.iter().find(|name| !is_component(name)) {
-            return Some(format!("has a repository called {name:?}"));
-        }
-        let shared = |url: &str| names.len() > 1 && !url.contains("$repo");
-        let own = |name: &&String| self.repository.get(*name).is_some_and(|own| own.url.is_some());
-        if shared(&self.url) && !names.iter().all(own) {
-            return Some("has an `url` without `$repo` for several repositories".to_owned());
-        }
-        None
-    }
-}
-
-/// Whether a text can be the name of a directory of a compose.
-fn is_component(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || "_-+".contains(c);
-    !text.is_empty() && !text.starts_with('-') && text.chars().all(good)
 }

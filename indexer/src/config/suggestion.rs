@@ -8,9 +8,20 @@ pub(super) fn of(message: &str) -> Option<String> {
     if !message.starts_with("unknown ") {
         return None;
     }
-    let nearest = words.map(|word| (distance(written, word), word)).min()?;
+    nearest(written, words).map(str::to_owned)
+}
+
+/// The nearest of some words to one that was written.
+pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Longer words are not compared: that takes a time that grows with the square of their length.
+    const BYTES_MAX: usize = 128;
+    if written.len() > BYTES_MAX {
+        return None;
+    }
+    let known = known.into_iter().filter(|word| word.len() <= BYTES_MAX);
+    let nearest = known.map(|word| (distance(written, word), word)).min()?;
     // A word that shares little with what was written is no help.
-    (nearest.0 <= written.len().max(3) / 2).then(|| nearest.1.to_owned())
+    (nearest.0 <= written.len().max(3) / 2).then_some(nearest.1)
 }
 
 /// How many letters must be added, removed, replaced to make one word of the other (Levenshtein).

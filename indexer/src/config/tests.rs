@@ -91,7 +91,7 @@ fn errors_say_the_line_and_what_was_meant() {
         ),
         (
             "\n[[view.x.lists]]\ndirectory = \"a\"\nname = \"a\"\n[[view.x.lists]]\ndirectory = \"a/\"\nname = \"b\"\n",
-            2,
+            5,
             "twice",
             None,
         ),

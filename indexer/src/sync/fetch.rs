@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 
 use guard::Guard;
 
-use super::address::Address;
 use super::partial::{Partial, PartialDir};
+use crate::address::Address;
 use crate::checksum::{Checksum, Hashed};
 
 mod directory;

@@ -13,12 +13,12 @@ use cfs_fs::store::StoreError;
 use cfs_fs::store::publish::{Publisher, Ready};
 use cfs_fs::tree::{Item, Kind, resolve};
 
-use super::address::Address;
 use super::fetch::{Event, Fetcher, Order, Source};
 use super::harvest::go_on;
 use super::partial::PartialDir;
 use super::plan::Wanted;
 use super::{Failure, OnProgress, Phase, Progress, Request, SyncError};
+use crate::address::Address;
 use crate::catalogue::CatalogueError;
 use crate::checksum::{Checksum, Hasher};
 use crate::depot::Depot;

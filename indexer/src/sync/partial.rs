@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use cfs_fs::store::{Store, StoreError};
 use rustix::fs::{FlockOperation, flock};
 
-use super::address::Address;
+use crate::address::Address;
 use crate::checksum::{Checksum, Hashed, Hasher};
 
 /// An upstream's directory of unfinished downloads, locked.

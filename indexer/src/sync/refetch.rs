@@ -15,9 +15,9 @@ use cfs_fs::store::publish::{Publisher, Ready};
 use cfs_fs::tree::{Dir, Kind, Sums};
 use cfs_fs::walk::walk;
 
-use super::address::Address;
 use super::fetch::{Event, Fetcher, Options, Order, Source};
 use super::partial::PartialDir;
+use crate::address::Address;
 use crate::catalogue::{CatalogueError, Upstream};
 use crate::checksum::Checksum;
 use crate::depot::Depot;

@@ -3,8 +3,8 @@
 use cfs_fs::name::TreePath;
 
 use super::Failure;
-use super::address::Address;
 use super::fetch::{self, FetchError, Fetcher};
+use crate::address::Address;
 use crate::repository::with_causes;
 
 /// The most bytes that one may have.
@@ -32,7 +32,7 @@ pub fn small_files(
 /// Splits the address of a file into what it stands below and its name.
 pub fn split(text: &str) -> Result<(Address, TreePath), String> {
     let (base, name) = text.rsplit_once('/').unwrap_or((".", text));
-    let address = base.parse().map_err(|error: super::address::AddressError| error.to_string())?;
+    let address = base.parse().map_err(|error: crate::address::AddressError| error.to_string())?;
     let name = TreePath::new(name).map_err(|error| error.to_string())?;
     if name.is_root() { Err(format!("{text:?} names no file")) } else { Ok((address, name)) }
 }

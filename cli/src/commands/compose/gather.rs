@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use cfs_fs::name::TreePath;
+use cfs_indexer::address::Address;
 use cfs_indexer::compose::{
     Closed, ComposeError, Options, Outcome, Planned, PlannedTree, Recipe, Report, Run, Selection, closed,
     plan, sync,
 };
 use cfs_indexer::config::{Config, Fetch};
-use cfs_indexer::sync::address::Address;
 use cfs_indexer::sync::{self, Progress, SyncError, fetch};
 use serde_json::{Value, json};
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 use cfs_fs::checkout::How;
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, resolve};
+use cfs_indexer::address::Address;
 use cfs_indexer::depot::Depot;
-use cfs_indexer::sync::address::Address;
 
 use crate::context::Context;
 use crate::output::{count, duration, size};

@@ -13,12 +13,12 @@ use std::time::Instant;
 use cfs_fs::digest::BlobId;
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Sums};
+use cfs_indexer::address::Address;
 use cfs_indexer::catalogue::Target;
 use cfs_indexer::config::Config;
 use cfs_indexer::depot::Depot;
 use cfs_indexer::refname::RefName;
 use cfs_indexer::revision::RevPath;
-use cfs_indexer::sync::address::Address;
 use cfs_indexer::{promote, rollback};
 
 use crate::context::Context;

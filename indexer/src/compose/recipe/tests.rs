@@ -14,7 +14,7 @@ const CONFIG: &str = r#"
 
     [release.9.upstream]
     url = "https://host/repo/$hashed$repo/$basearch"
-    repositories = ["all", "BaseOS"]
+    repositories = ["all", "BaseOS", "plus"]
 
     [release.9.upstream.repository.plus]
     url = "https://other/$version/$major/$repo/$basearch/os"
@@ -114,5 +114,43 @@ fn groups_of_packages_are_those_of_each_architecture_under_either_name() {
 
     let error =
         config::parse(&format!("{CONFIG}\n[sig.core.9.comps]\nothers = \"comps.xml\"\n")).unwrap_err();
-    assert!(error.message.contains("groups of the repository \"others\""), "{error:?}");
+    assert!(error.message.contains("something of the repository \"others\""), "{error:?}");
+}
+
+#[test]
+fn no_two_repositories_get_one_place() {
+    let clash = |change: &dyn Fn(&mut Config)| {
+        let mut config = config::parse(CONFIG).unwrap();
+        change(&mut config);
+        let of_release = Recipe::of_release(&config, "9", &Selection::default());
+        of_release
+            .and_then(|_| Recipe::of_sig(&config, "9", "core", &Selection::default()))
+            .unwrap_err()
+            .to_string()
+    };
+    let release = |config: &mut Config| config.releases.get_mut("9").unwrap().clone();
+    let error = clash(&|config| {
+        let mut changed = release(config);
+        changed.renames.insert("all".into(), "BaseOS".into());
+        config.releases.insert("9".into(), changed);
+    });
+    assert_eq!(
+        error,
+        "compose/BaseOS/aarch64/debug/tree would be the place of two repositories, BaseOS and all"
+    );
+    let error = clash(&|config| {
+        let mut changed = release(config);
+        changed.upstream.repositories.push("plus".into());
+        config.releases.insert("9".into(), changed);
+    });
+    assert!(error.ends_with("of two repositories, plus and plus"), "{error}");
+    let error = clash(&|config| {
+        let sig = config.sigs.get_mut("core").unwrap().get_mut("9").unwrap();
+        sig.upstream.repositories.push("core-common-debug".into());
+    });
+    assert_eq!(
+        error,
+        "compose/9/core/aarch64/core-common-debug would be the place of two repositories, core-common and \
+         core-common-debug"
+    );
 }

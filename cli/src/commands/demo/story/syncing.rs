@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use cfs_fs::name::TreePath;
+use cfs_indexer::address::Address;
 use cfs_indexer::refname::RefName;
 use cfs_indexer::revision::RefPath;
-use cfs_indexer::sync::address::Address;
 use cfs_indexer::sync::{self, Report, SyncError, sync};
 
 use crate::output::{count, duration, size, time};

@@ -1,4 +1,5 @@
-//! Architectures: which packages a machine can run, and which of them can be installed beside each other.
+//! Architectures: which there are, which packages a machine can run, and which of them can be installed beside each
+//! other.
 
 /// Machines with the architectures of packages that they run, best first, beside `noarch`.
 const RUNS: &[(&str, &[&str])] = &[
@@ -16,6 +17,42 @@ const RUNS: &[(&str, &[&str])] = &[
     ("armv7hl", &["armv7hl", "armv6hl"]),
     ("sparc64", &["sparc64", "sparcv9", "sparcv8", "sparc"]),
 ];
+
+/// Machines that run no other packages than their own and `noarch`.
+const ALONE: &[&str] = &[
+    "aarch64",
+    "alpha",
+    "armv5tel",
+    "armv6hl",
+    "armv6l",
+    "armv7l",
+    "i386",
+    "ia64",
+    "loongarch64",
+    "m68k",
+    "mips",
+    "mips64",
+    "mips64el",
+    "mipsel",
+    "ppc",
+    "ppc64le",
+    "riscv64",
+    "s390",
+    "sh4",
+    "sparc",
+    "sparcv8",
+    "sparcv9",
+];
+
+/// All machines that there are.
+pub fn known() -> impl Iterator<Item = &'static str> {
+    RUNS.iter().map(|(name, _)| *name).chain(ALONE.iter().copied())
+}
+
+/// Whether there are such machines.
+pub fn is_known(machine: &str) -> bool {
+    known().any(|name| name == machine)
+}
 
 /// Whether packages of the architecture are sources.
 pub fn is_source(arch: &str) -> bool {
@@ -55,6 +92,15 @@ pub fn machines<'a>(archs: impl Iterator<Item = &'a str> + Clone) -> Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_architecture_of_packages_is_one_of_machines() {
+        for (machine, runs) in RUNS {
+            assert!(runs.iter().all(|arch| is_known(arch)), "{machine}");
+            assert_eq!(known().filter(|name| name == machine).count(), 1);
+        }
+        assert!(is_known("aarch64") && !is_known("noarch") && !is_known("src") && !is_known("x86_46"));
+    }
 
     #[test]
     fn machines_run_their_own_packages_and_some_others() {

@@ -33,7 +33,7 @@ pub enum Address {
 
 impl Address {
     /// The URL of the file at `path`, to be fetched; it may hold a password. `None` for a directory.
-    pub(super) fn url_of(&self, path: &TreePath) -> Option<Url> {
+    pub(crate) fn url_of(&self, path: &TreePath) -> Option<Url> {
         let Address::Http(base) = self else { return None };
         let mut url = base.clone();
         url.set_path(&format!("{}/{}", base.path().trim_end_matches('/'), to_url_path(path)));
