@@ -203,3 +203,23 @@ fn packages_of_one_name_that_differ_are_named() {
         "{ran:?}"
     );
 }
+
+#[test]
+fn metadata_is_there_as_yaml_too() {
+    let scene = Scene::new();
+    scene.compose(&["sync", "9", "--full-run"]);
+    let readme = scene.file("compose/metadata/README");
+    assert!(readme.contains("Rocky Linux 9.7") && readme.contains(&scene.file("COMPOSE_ID")), "{readme}");
+    if ran(Command::new("python3").args(["-c", "import yaml"])).code != 0 {
+        eprintln!("skipped: python3 has no yaml");
+        return;
+    }
+    let out = scene.sandbox.path("out");
+    scene.sandbox.ok(["checkout", "compose/9/latest-Rocky-9:compose/metadata", out.to_str().unwrap()]);
+    let program = "import json, sys, yaml\n\
+                   for name in ('metadata', 'composeinfo'):\n    \
+                       place = sys.argv[1] + '/' + name\n    \
+                       assert yaml.safe_load(open(place + '.yaml')) == json.load(open(place + '.json')), name\n";
+    let read = ran(Command::new("python3").args(["-c", program]).arg(&out));
+    assert_eq!(read.code, 0, "{read:?}");
+}

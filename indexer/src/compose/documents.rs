@@ -119,7 +119,31 @@ pub(super) fn of_compose(
         };
         files.push(written("composeinfo.json", info.write_as(locations))?);
     }
+    let twins: Vec<_> = files.iter().filter_map(|(name, bytes)| yaml(name, bytes)).collect();
+    files.extend(twins);
+    files.push(("README".to_owned(), readme(&fullname, id, &files)));
     Ok(files)
+}
+
+/// The same document as YAML, as empanadas has it beside JSON: keys sorted.
+fn yaml(name: &str, bytes: &[u8]) -> Option<(String, Vec<u8>)> {
+    let stem = name.strip_suffix(".json")?;
+    let value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    let text = serde_saphyr::to_string(&value).ok()?;
+    Some((format!("{stem}.yaml"), text.into_bytes()))
+}
+
+/// What the directory of metadata is, for people.
+fn readme(fullname: &str, id: &str, files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let about = |name: &str| match name {
+        "COMPOSE_ID" => "the name of the compose",
+        "metadata.json" => "what was composed, and when",
+        "composeinfo.json" => "its variants and where their trees are, as productmd has it",
+        _ => "the same as YAML",
+    };
+    let lines: String = files.iter().map(|(name, _)| [name, ": ", about(name), "\n"].concat()).collect();
+    let more = "A finished compose has rpms.json, images.json, modules.json and extra_files.json besides.";
+    format!("{fullname}\n\nThis directory describes the compose {id}:\n\n{lines}\n{more}\n").into_bytes()
 }
 
 /// The document `name` of the compose's metadata, as it was written.

@@ -461,7 +461,7 @@ impl Compose<'_> {
         let mut wanted =
             documents::of_compose(nodes, self.recipe, &self.id, root, locations.as_ref(), self.now)?;
         if self.options.run == Run::Update {
-            wanted.retain(|(name, _)| name == "composeinfo.json");
+            wanted.retain(|(name, _)| name.starts_with("composeinfo."));
         }
         wanted.extend(self.options.extra_files.iter().flatten().cloned());
         let contents: Vec<&[u8]> = wanted.iter().map(|(_, bytes)| bytes.as_slice()).collect();
