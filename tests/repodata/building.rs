@@ -48,6 +48,29 @@ fn the_same_packages_give_the_same_bytes_and_no_new_snapshot() {
 }
 
 #[test]
+fn with_build_times_the_times_of_files_make_no_difference() {
+    let sandbox = with_packages("");
+    let out = checkout(&sandbox, "repo", "out");
+    for entry in fs::read_dir(out.join("os/Packages")).unwrap() {
+        let file = fs::File::open(entry.unwrap().path()).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000)).unwrap();
+    }
+    sandbox.ok(["import", "out", "later"]);
+    let made = |more: &[&str]| -> [String; 2] {
+        ["repo", "later"].map(|name| {
+            let place = format!("{name}:os");
+            let args = ["repodata", "build", &place, "made", "--time=1700000000"];
+            sandbox.ok(args.iter().chain(more).copied());
+            repomd(&sandbox, "made:")
+        })
+    };
+    let [first, second] = made(&[]);
+    assert_ne!(first, second);
+    let [first, second] = made(&["--build-times"]);
+    assert_eq!(first, second);
+}
+
+#[test]
 fn a_new_package_is_read_alone_and_gives_a_newer_time() {
     let sandbox = with_packages("");
     build(&sandbox, &["--revision=9", "--distro=cpe:/o:rocky:rocky:9,Rocky Linux 9", "--content=binary"]);

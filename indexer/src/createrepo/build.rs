@@ -7,7 +7,7 @@ use cfs_fs::edit::graft;
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Nodes, Stage, resolve};
 
-use super::documents::{self, Made};
+use super::documents::{self, Made, Style};
 use super::extra::is_variant;
 use super::packages::{self, Packages};
 use super::place::{self, New, Old, REPODATA, Time};
@@ -48,6 +48,8 @@ pub struct Options {
     pub retain: usize,
     /// Leave out packages that cannot be published, instead of failing.
     pub skip_broken: bool,
+    /// Give packages the times of their builds instead of those of their files.
+    pub build_times: bool,
 }
 
 /// What is to be built where.
@@ -199,8 +201,9 @@ fn metadata(
     packages: &Packages,
     is_plan: bool,
 ) -> Result<Metadata, CreaterepoError> {
-    let Options { format, algorithm, extras, retain, .. } = &request.options;
-    let (documents, memory) = documents::make(depot, packages, *format, *algorithm)?;
+    let Options { format, algorithm, extras, retain, build_times, .. } = &request.options;
+    let style = Style { format: *format, algorithm: *algorithm, build_times: *build_times };
+    let (documents, memory) = documents::make(depot, packages, style)?;
     let remembered: Vec<Made> = documents.iter().map(|made| Made { bytes: None, ..made.clone() }).collect();
     let time = time(&request.options, top, old, packages);
     let mut new = New::default();

@@ -48,19 +48,29 @@ impl From<Finished> for Made {
     }
 }
 
+/// How the documents are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    /// How they are compressed.
+    pub(super) format: Format,
+    /// The checksums of packages and documents.
+    pub(super) algorithm: Algorithm,
+    /// Packages have the times of their builds.
+    pub(super) build_times: bool,
+}
+
 /// The documents about `packages`, in the order of [`Kind::ALL`], and the name under which they are remembered, with
 /// what is remembered besides.
 pub(super) fn make(
     depot: &Depot,
     packages: &Packages,
-    format: Format,
-    algorithm: Algorithm,
+    style: Style,
 ) -> Result<(Vec<Made>, Memory), CreaterepoError> {
-    let mut memory = Memory::of(depot, &packages.entries, format, algorithm);
+    let mut memory = Memory::of(depot, &packages.entries, style);
     if let Some(made) = memory.recall(depot) {
         return Ok((made, memory));
     }
-    let (made, nevras) = write(packages, format, algorithm)?;
+    let (made, nevras) = write(packages, style)?;
     memory.nevras = nevras;
     Ok((made, memory))
 }
@@ -75,15 +85,18 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    fn of(depot: &Depot, entries: &[Entry], format: Format, algorithm: Algorithm) -> Self {
+    fn of(depot: &Depot, entries: &[Entry], style: Style) -> Self {
         let mut text = Vec::with_capacity(entries.len() * 160);
-        let head = format!("{VERSION} {} {:?} {algorithm}\n", Fragment::FORMAT, format);
+        let Style { format, algorithm, build_times } = style;
+        let times = if build_times { " build" } else { "" };
+        let head = format!("{VERSION} {} {format:?} {algorithm}{times}\n", Fragment::FORMAT);
         text.extend_from_slice(head.as_bytes());
         for Entry { found, checksum, .. } in entries {
             text.extend_from_slice(found.blob.as_bytes());
             text.extend_from_slice(checksum.as_bytes());
             text.extend_from_slice(&found.size_bytes.to_le_bytes());
-            text.extend_from_slice(&found.mtime.to_le_bytes());
+            let time = if build_times { 0 } else { found.mtime };
+            text.extend_from_slice(&time.to_le_bytes());
             text.extend_from_slice(found.path.as_bytes());
             text.push(b'\n'); // no path holds one
         }
@@ -134,18 +147,14 @@ fn parse(line: &str) -> Option<Made> {
 type Batch = (usize, Vec<Fragment>);
 
 /// Writes the three documents at once, each by a thread of its own.
-fn write(
-    packages: &Packages,
-    format: Format,
-    algorithm: Algorithm,
-) -> Result<(Vec<Made>, Vec<Nevra>), CreaterepoError> {
+fn write(packages: &Packages, style: Style) -> Result<(Vec<Made>, Vec<Nevra>), CreaterepoError> {
     let entries = &packages.entries;
     thread::scope(|scope| {
         let (mut senders, mut writers) = (Vec::new(), Vec::new());
         for kind in Kind::ALL {
             let (sender, receiver) = sync_channel::<Arc<Batch>>(4);
             senders.push(sender);
-            writers.push(scope.spawn(move || write_one(kind, &receiver, entries, format, algorithm)));
+            writers.push(scope.spawn(move || write_one(kind, &receiver, entries, style)));
         }
         let read = read(packages, &senders);
         drop(senders);
@@ -190,17 +199,17 @@ fn write_one(
     kind: Kind,
     batches: &Receiver<Arc<Batch>>,
     entries: &[Entry],
-    format: Format,
-    algorithm: Algorithm,
+    style: Style,
 ) -> io::Result<Finished> {
-    let mut document = Document::new(format, algorithm)?;
+    let mut document = Document::new(style.format, style.algorithm)?;
     let mut text = kind.opening(entries.len());
     for batch in batches {
         for (fragment, entry) in batch.1.iter().zip(&entries[batch.0..]) {
             let Entry { found, checksum, .. } = entry;
             match kind {
                 Kind::Primary => {
-                    let (file_time, size_bytes, href) = (found.mtime, found.size_bytes, found.path.as_str());
+                    let file_time = if style.build_times { None } else { Some(found.mtime) };
+                    let (size_bytes, href) = (found.size_bytes, found.path.as_str());
                     fragment.write_primary(&mut text, &Place { checksum, file_time, size_bytes, href });
                 }
                 Kind::Filelists => fragment.write_filelists(&mut text, checksum),

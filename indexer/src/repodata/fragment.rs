@@ -70,8 +70,8 @@ pub struct Fragment {
 pub struct Place<'a> {
     /// The checksum of the file.
     pub checksum: &'a Checksum,
-    /// The time of the file, seconds since 1970.
-    pub file_time: i64,
+    /// The time of the file, seconds since 1970; `None` for that of the build.
+    pub file_time: Option<i64>,
     /// The size of the file.
     pub size_bytes: u64,
     /// Where the file is, below the repository.
@@ -189,6 +189,7 @@ impl Fragment {
         let _ = writeln!(text, "  <checksum type=\"{kind}\" pkgid=\"YES\">{digest}</checksum>");
         text.push_str(&self.about);
         let Self { build_time, installed_bytes, archive_bytes, .. } = self;
+        let file_time = file_time.map_or_else(|| build_time.to_string(), |time| time.to_string());
         let _ = write!(
             text,
             "  <time file=\"{file_time}\" build=\"{build_time}\"/>\n  <size package=\"{size_bytes}\" \

@@ -88,6 +88,11 @@ pub struct Args {
     #[arg(long)]
     skip_broken: bool,
 
+    /// Give packages the times of their builds instead of those of their files: the same packages make the same
+    /// metadata wherever they came from, with the same --time.
+    #[arg(long)]
+    build_times: bool,
+
     /// Print what would happen, and change nothing.
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -181,5 +186,6 @@ fn options(args: &Args) -> Result<Options, CommandError> {
         extras,
         retain: args.retain,
         skip_broken: args.skip_broken,
+        build_times: args.build_times,
     })
 }

@@ -74,7 +74,7 @@ fn a_record_holds_what_package_and_place_say() {
     let fragment = Fragment::of(&package()).unwrap();
     let (mut primary, mut other, mut files) = (String::new(), String::new(), String::new());
     let checksum = checksum();
-    let place = Place { checksum: &checksum, file_time: 7, size_bytes: 8, href: "P/a&b.rpm" };
+    let place = Place { checksum: &checksum, file_time: Some(7), size_bytes: 8, href: "P/a&b.rpm" };
     fragment.write_primary(&mut primary, &place);
     fragment.write_filelists(&mut files, &checksum);
     fragment.write_other(&mut other, &checksum);
