@@ -15,6 +15,7 @@ mod discs;
 mod distributed;
 mod groups;
 mod groups_of_packages;
+mod hashed;
 mod large;
 mod latest;
 mod metadata;

@@ -11,6 +11,7 @@ mod disc;
 mod documents;
 mod finalize;
 mod groups;
+mod hashed;
 mod images;
 mod locations;
 mod prune;
@@ -61,6 +62,14 @@ pub enum ComposeError {
         name: RefName,
         /// Its status.
         status: crate::productmd::status::Status,
+    },
+    /// Its packages stand elsewhere than they would be put now.
+    #[error("{place}: was gathered {} hashed directories", if *is_hashed { "with" } else { "without" })]
+    Hashed {
+        /// The tree.
+        place: crate::revision::RefPath,
+        /// How it was gathered.
+        is_hashed: bool,
     },
     /// Something of it failed and was not made good since.
     #[error("{place}: is not whole: {reason}")]

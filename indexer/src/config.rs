@@ -55,7 +55,7 @@ pub use hook::{Hook, When};
 pub use include::{LoadError, load};
 pub use lists::{Lists, ListsError};
 pub use promotion::{Promotion, Step};
-pub use release::{ExtraFiles, Iso, Release, Repository, Sig, Upstream};
+pub use release::{ExtraFiles, Iso, Release, Repository, Sig, Strong, Upstream};
 pub use retention::Retention;
 pub use text::OneOrMore;
 pub use view::{View, WhoMay};

@@ -271,3 +271,24 @@ fn an_upstream_that_goes_back_is_refused_when_its_own_metadata_is_nowhere_any_mo
     let refused = scene.run(&only);
     assert!(refused.code == 3 && refused.stderr.contains("was synced before"), "{refused:?}");
 }
+
+#[test]
+fn a_release_may_say_what_checksums_are_made_with() {
+    let scene = scene("");
+    let mut repo = scene.repos[0].clone();
+    repo.algorithm = cfs_indexer::checksum::Algorithm::Sha512;
+    repo.write();
+    let kind = |scene: &Scene| {
+        let repomd = repomd(scene, OS);
+        let record = repomd.split("<data type=\"group\">").nth(1).unwrap_or_else(|| panic!("{repomd}"));
+        let (_, kind) = record.split_once("<checksum type=\"").unwrap();
+        kind[..6].to_owned()
+    };
+    scene.compose(&["sync", "9", "--full-run"]);
+    assert_eq!(kind(&scene), "sha512", "as the upstream's");
+    let config = fs::read_to_string(scene.sandbox.path("config.toml")).unwrap();
+    scene.sandbox.write("config.toml", config.replace("rc = 1", "checksum = \"sha256\""));
+    scene.compose(&["sync", "9"]);
+    assert_eq!(kind(&scene), "sha256");
+    nothing_changes(&scene);
+}

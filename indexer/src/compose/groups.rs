@@ -9,7 +9,7 @@ use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Stage, resolve};
 
 use super::{ComposeError, Depot, Recipe};
-use crate::config::Config;
+use crate::config::{Config, Strong};
 use crate::createrepo::{Amendment, Extra, Signature};
 use crate::repodata::compression::Format;
 use crate::revision::RefPath;
@@ -93,7 +93,9 @@ impl Groups {
         let Some(extra) = self.of_trees.get(path) else { return Ok(None) };
         let target = RefPath { name: place.recipe.latest.clone(), path: path.clone() };
         let (config, format, now) = (&self.config, Format::Gzip, place.now);
-        let amendment = Amendment { config, target: &target, extra, format, time: None, now, is_plan };
+        let algorithm = place.recipe.release.checksum.map(Strong::algorithm);
+        let target = &target;
+        let amendment = Amendment { config, target, extra, format, algorithm, time: None, now, is_plan };
         let (new, signature) = amendment.tree(place.depot, stage, item, before)?;
         let repodata = TreePath::new("repodata").unwrap_or_default();
         let old = before.map_or(Ok(None), |before| resolve(stage, before, &repodata))?;

@@ -36,6 +36,8 @@ pub struct Recipe {
     pub closure: BTreeMap<String, Vec<String>>,
     /// For repositories: the files of their groups of packages.
     pub comps: BTreeMap<String, String>,
+    /// Whether packages are asked for in directories of their first letters.
+    pub is_hashed: bool,
     /// All its trees.
     pub all_trees: Vec<Tree>,
     /// The trees that were selected.
@@ -57,6 +59,9 @@ pub struct Tree {
     pub kind: TreeKind,
     /// Where it comes from.
     pub address: Address,
+    /// Where it would come from with hashed directories, if it does not, or without them, if it does; `None` where
+    /// that is the same.
+    pub otherwise: Option<Address>,
     /// Where it goes in the compose.
     pub path: TreePath,
     /// Where a full run keeps it as it was first.
@@ -151,12 +156,14 @@ impl Recipe {
             group: None,
             closure: release.closure.clone(),
             comps: release.comps.clone(),
+            is_hashed: false,
             all_trees: Vec::new(),
             trees: Vec::new(),
             metadata: path("compose/metadata")?,
             directories: Vec::new(),
             release,
         };
+        recipe.is_hashed = selection.hashed || recipe.upstream.hashed;
         recipe.plant(&recipe.release.arches.clone(), selection)?;
         Ok(recipe)
     }
@@ -197,12 +204,14 @@ impl Recipe {
             closure: sig.closure.clone(),
             comps: sig.comps.clone(),
             group: Some(group.to_owned()),
+            is_hashed: false,
             all_trees: Vec::new(),
             trees: Vec::new(),
             metadata: path(&format!("{base}/metadata"))?,
             directories,
             release,
         };
+        recipe.is_hashed = selection.hashed || recipe.upstream.hashed;
         recipe.plant(&arches, selection)?;
         Ok(recipe)
     }
@@ -219,13 +228,13 @@ impl Recipe {
                 of_repository.push("i686".to_owned());
             }
             for arch in &of_repository {
-                self.add(name, arch, TreeKind::Os, selection.hashed)?;
+                self.add(name, arch, TreeKind::Os)?;
                 if own.debug.unwrap_or(self.upstream.debug) {
-                    self.add(name, arch, TreeKind::Debug, selection.hashed)?;
+                    self.add(name, arch, TreeKind::Debug)?;
                 }
             }
             if own.sources.unwrap_or(self.upstream.sources) {
-                self.add(name, "src", TreeKind::Source, selection.hashed)?;
+                self.add(name, "src", TreeKind::Source)?;
             }
             owners.resize(self.all_trees.len(), name.as_str());
         }
@@ -247,7 +256,7 @@ impl Recipe {
         Ok(())
     }
 
-    fn add(&mut self, name: &str, arch: &str, kind: TreeKind, hashed: bool) -> Result<(), RecipeError> {
+    fn add(&mut self, name: &str, arch: &str, kind: TreeKind) -> Result<(), RecipeError> {
         let composed = self.release.renames.get(name).map_or(name, String::as_str);
         let unusable = |reason: String| RecipeError::Unusable { repository: name.to_owned(), reason };
         let own = self.upstream.repository.get(name);
@@ -259,14 +268,18 @@ impl Recipe {
             TreeKind::Debug => debug_url.cloned().unwrap_or_else(|| format!("{url}-debug")),
             TreeKind::Source => source_url.unwrap_or(url).clone(),
         };
-        let expanded = |text: &str| {
-            text.replace("$hashed", if hashed { "hashed-" } else { "" })
+        let expanded = |text: &str, is_hashed: bool| {
+            text.replace("$hashed", if is_hashed { "hashed-" } else { "" })
                 .replace("$basearch", arch)
                 .replace("$repo", name)
                 .replace("$version", &self.release.version)
                 .replace("$major", self.release.major())
         };
-        let address: Address = expanded(&text).parse().map_err(|error| unusable(format!("{error}")))?;
+        let address = |is_hashed: bool| -> Result<Address, RecipeError> {
+            expanded(&text, is_hashed).parse().map_err(|error| unusable(format!("{error}")))
+        };
+        let (address, otherwise) = (address(self.is_hashed)?, address(!self.is_hashed)?);
+        let otherwise = Some(otherwise).filter(|otherwise| *otherwise != address);
         let place = match (&self.group, kind) {
             (None, TreeKind::Os) => format!("compose/{composed}/{arch}/os"),
             (None, TreeKind::Debug) => format!("compose/{composed}/{arch}/debug/tree"),
@@ -283,9 +296,9 @@ impl Recipe {
         let keeps = self.group.is_none() && kind == TreeKind::Os && self.release.kickstart;
         let kickstart = keeps.then(|| path(&format!("compose/{composed}/{arch}/kickstart"))).transpose()?;
         let comps = self.comps.get(name).or_else(|| self.comps.get(composed));
-        let comps = comps.filter(|_| kind == TreeKind::Os).map(|file| expanded(file));
+        let comps = comps.filter(|_| kind == TreeKind::Os).map(|file| expanded(file, self.is_hashed));
         let (repository, arch, path) = (composed.to_owned(), arch.to_owned(), path(&place)?);
-        self.all_trees.push(Tree { repository, arch, kind, address, path, kickstart, comps });
+        self.all_trees.push(Tree { repository, arch, kind, address, otherwise, path, kickstart, comps });
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use cfs_fs::tree::{Item, Kind, Nodes, Stage, Sums, resolve};
 use super::documents::{Blobs, TREEINFO};
 use super::groups::{Grouped, Groups, Place};
 use super::recipe::{Recipe, Tree, TreeKind};
-use super::{ComposeError, Depot, documents, locations, series};
+use super::{ComposeError, Depot, documents, hashed, locations, series};
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
 use crate::openpgp::Keyring;
 use crate::productmd::status::Status;
@@ -146,6 +146,7 @@ pub fn plan(
     };
     // A new one is asked about as if it stood where nothing is.
     let place = compose.clone().unwrap_or_else(|| recipe.beside("planned"));
+    hashed::check(depot, recipe, &place)?;
     let requests = requests(recipe, options, &place, like.as_ref().filter(|like| **like != place));
     let surveys = sync::survey(depot, &requests, signer.now, progress)?;
     let mut trees = Vec::with_capacity(surveys.len());
@@ -175,6 +176,7 @@ pub fn sync(
         Run::Resume => series::unfinished(depot, recipe)?,
         Run::Full => series::begin(depot, recipe, signer)?,
     };
+    hashed::check(depot, recipe, &name)?;
     if options.run == Run::Resume {
         series::set_status(depot, recipe, &name, Status::Started, signer)?;
     }

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::checksum::Algorithm;
 use crate::productmd::label::Label;
 
 mod section;
@@ -142,8 +143,12 @@ fn release(
     let known: BTreeSet<&str> =
         repositories.iter().map(String::as_str).chain(renames.iter().map(|(_, to)| to.as_str())).collect();
     let closures = closures(&mut section, &known);
-    if let Some(sum) = section.line_and_text("checksum").filter(|(_, sum)| sum != "sha256") {
-        section.remark(sum.0, "checksum", &format!("is left out: cfs writes sha256, not {}", sum.1));
+    match section.line_and_text("checksum") {
+        Some((_, sum)) if sum == Algorithm::Sha256.name() => writer.text("checksum", &sum),
+        Some((line, sum)) => {
+            section.remark(line, "checksum", &format!("is left out: cfs writes sha256, not {sum}"));
+        }
+        None => {}
     }
     structure(&mut section);
     let images = images(&mut section, &known);

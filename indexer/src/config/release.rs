@@ -21,9 +21,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::text::OneOrMore;
+use crate::checksum::Algorithm;
 use crate::productmd::compose_id::{ComposeType, ReleaseType};
 use crate::productmd::label::Label;
 use crate::productmd::version::Version;
@@ -60,6 +61,9 @@ pub struct Release {
     /// version 2.0: `$compose` stands for its id, `$version` and `$major` for what they say [default: locations
     /// are paths].
     pub base_url: Option<String>,
+    /// What checksums are made with in what cfs writes for it [default: sha256 in documents, and in metadata that is
+    /// changed what it has already].
+    pub checksum: Option<Strong>,
     /// Where its composes stand [default: `compose/` and the version's first number].
     pub refs: Option<RefName>,
     /// Its architectures.
@@ -87,6 +91,28 @@ pub struct Release {
     pub closure: BTreeMap<String, Vec<String>>,
 }
 
+/// A kind of checksums that cfs writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strong(Algorithm);
+
+impl Strong {
+    /// Which it is.
+    pub const fn algorithm(self) -> Algorithm {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Strong {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let algorithm = Algorithm::Sha256;
+        if text == algorithm.name() {
+            return Ok(Self(algorithm));
+        }
+        Err(de::Error::custom(format_args!("cfs writes {algorithm} checksums, and not {text:?}")))
+    }
+}
+
 /// A special interest group's part of a release: `[sig.NAME.RELEASE]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -110,6 +136,7 @@ pub struct Sig {
 /// Where repositories come from: `[release.9.upstream]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Upstream {
     /// The address of a repository: `$repo`, `$basearch`, `$version`, `$major` stand for what they say, and
     /// `$hashed` for `hashed-` when hashed directories are asked for.
@@ -124,6 +151,9 @@ pub struct Upstream {
     /// What is different for some of them.
     #[serde(default)]
     pub repository: BTreeMap<String, Repository>,
+    /// Whether packages are asked for in directories of their first letters, by `$hashed` [default: false].
+    #[serde(default)]
+    pub hashed: bool,
     /// Whether debug packages come too [default: true].
     #[serde(default = "yes")]
     pub debug: bool,

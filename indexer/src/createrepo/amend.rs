@@ -28,6 +28,8 @@ pub struct Amendment<'a> {
     pub extra: &'a Extra,
     /// How it is compressed.
     pub format: Format,
+    /// What its checksums are made with [default: what those of the other metadata are made with].
+    pub algorithm: Option<Algorithm>,
     /// The time of what is new, seconds since 1970; by default now, and later than what was there.
     pub time: Option<i64>,
     /// Now, seconds since 1970.
@@ -137,6 +139,7 @@ impl Amendment<'_> {
         let algorithm =
             repomd.record("primary").map_or(Algorithm::Sha256, |record| record.checksum.algorithm());
         let algorithm = if algorithm.is_strong() { algorithm } else { Algorithm::Sha256 };
+        let algorithm = self.algorithm.unwrap_or(algorithm);
         for (kind, name, made) in self.extra.files(self.format, algorithm)? {
             new.add(before, kind, &name, made, time);
         }

@@ -88,6 +88,7 @@ fn prepare(
         target: &request.target,
         extra: &request.extra,
         format: request.format,
+        algorithm: None,
         time: request.time,
         now: signer.now,
         is_plan,

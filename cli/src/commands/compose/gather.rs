@@ -50,7 +50,7 @@ pub struct Flags {
     #[arg(long)]
     ignore_source: bool,
 
-    /// Ask for packages in directories of their first letters.
+    /// Ask for packages in directories of their first letters, as `hashed = true` in the upstream's table does.
     #[arg(long)]
     hashed: bool,
 
@@ -443,6 +443,12 @@ pub fn error(error: ComposeError, recipe: Option<&Recipe>) -> CommandError {
         ComposeError::NoLatest { .. } => "--full-run makes one",
         ComposeError::NothingUnfinished { .. } => "--full-run makes a new compose",
         ComposeError::Sealed { .. } => "--full-run makes a new one",
+        ComposeError::Hashed { is_hashed: true, .. } => {
+            "every package would stand twice: `hashed = true` in the upstream's table, or --hashed, asks for them again"
+        }
+        ComposeError::Hashed { .. } => {
+            "every package would stand twice: --full-run makes a compose with them"
+        }
         ComposeError::Sync(SyncError::Stopped { .. }) => {
             "what was downloaded is kept; --resume goes on with a full run, the same command with an update"
         }

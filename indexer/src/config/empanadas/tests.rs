@@ -112,6 +112,7 @@ fn a_release_is_what_it_was() {
     assert_eq!((release.name.as_str(), release.short.as_str()), ("Example Linux", "Example"));
     assert_eq!((release.version.as_str(), release.rc), ("9.5", Some(2)));
     assert_eq!(release.arches, ["x86_64", "aarch64"]);
+    assert_eq!(release.checksum.map(|sum| sum.algorithm().name()), Some("sha256"));
     assert_eq!(release.multilib, ["all"]);
     assert_eq!(release.renames["all"], "devel");
     assert_eq!(

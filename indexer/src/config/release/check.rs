@@ -220,9 +220,14 @@ fn upstream(upstream: &Upstream) -> Result<(), Fault> {
         let all = [("url", &own.url), ("debug-url", &own.debug_url), ("source-url", &own.source_url)];
         urls.extend(all.map(|(key, url)| (vec!["repository", of, key], url.as_ref())));
     }
+    let has_hashed = urls.iter().any(|(_, url)| url.is_some_and(|url| url.contains("$hashed")));
     for (path, url) in urls {
         let path: Vec<&str> = ["upstream"].into_iter().chain(path).collect();
         url.map_or(Ok(()), |url| address(&path, url))?;
+    }
+    if upstream.hashed && !has_hashed {
+        let message = "has `hashed`, and `$hashed` is in no address";
+        return Err(Fault::at(&["upstream", "hashed"], message));
     }
     let own = |name: &&String| upstream.repository.get(*name).is_some_and(|own| own.url.is_some());
     if names.len() > 1 && !upstream.url.contains("$repo") && !names.iter().all(own) {
