@@ -16,6 +16,7 @@ mod distributed;
 mod groups;
 mod groups_of_packages;
 mod hashed;
+mod images;
 mod large;
 mod latest;
 mod metadata;

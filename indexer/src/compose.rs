@@ -5,6 +5,7 @@
 //! there and no newer one is; a full run that failed or was killed stays marked as unfinished, so that no gate lets it
 //! pass; an update that failed changed nothing; a compose that is finished never changes.
 
+mod checksums;
 mod closed;
 mod contents;
 mod disc;
@@ -84,6 +85,16 @@ pub enum ComposeError {
     Package {
         /// Where it is, below `compose/`.
         path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of checksums says what is not so, or says it in no form that such files have.
+    #[error("{path}: line {line}: {reason}")]
+    Checksum {
+        /// The file, from the top of the compose.
+        path: String,
+        /// Which of its lines.
+        line: usize,
         /// What is wrong with it.
         reason: String,
     },

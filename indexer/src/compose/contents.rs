@@ -8,7 +8,7 @@ use cfs_fs::tree::{Dir, Item, Kind, Nodes, read_dir, resolve};
 
 use super::recipe::{Recipe, Tree, TreeKind};
 use super::rpms::{Packages, below};
-use super::{ComposeError, Depot, documents, images};
+use super::{ComposeError, Depot, checksums, documents};
 use crate::productmd::extra_files::{ExtraFile, ExtraFiles};
 use crate::productmd::modulemd::{self, Described};
 use crate::productmd::modules::{Identity, Modules};
@@ -85,7 +85,8 @@ pub(super) fn extra_files(
             }
         }
     }
-    let digests = images::digests(depot, found.iter().map(|(_, _, blob, size_bytes)| (*blob, *size_bytes)))?;
+    let digests =
+        checksums::digests(depot, found.iter().map(|(_, _, blob, size_bytes)| (*blob, *size_bytes)))?;
     let mut files = ExtraFiles::new(documents::compose(recipe, id));
     for (tree, path, blob, size_bytes) in found {
         let checksums = BTreeMap::from([("sha256".to_owned(), digests[&blob].to_hex())]);

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cfs_fs::digest::BlobId;
+use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Nodes, resolve};
 use serde_json::json;
 
 use super::recipe::{Recipe, Tree, TreeKind};
-use super::{ComposeError, Depot, rpms};
+use super::{ComposeError, Depot, images, rpms};
 use crate::config::Iso;
 use crate::productmd::ProductmdError;
 use crate::productmd::compose_id::Moment;
@@ -100,25 +101,24 @@ pub(super) fn of_compose(
         ("COMPOSE_ID".to_owned(), id.as_bytes().to_vec()),
         ("metadata.json".to_owned(), format!("{metadata:#}").into_bytes()),
     ];
-    if recipe.group.is_none() {
-        let variants = variants(nodes, recipe, root)?;
-        let label = recipe.release.label();
-        let is_final = label.as_ref().map(crate::productmd::label::Label::is_final);
-        let info = ComposeInfo {
-            compose: Compose { label, is_final, ..compose(recipe, id) },
-            release: Release {
-                name: recipe.release.name.clone(),
-                short: recipe.release.short.clone(),
-                version: recipe.release.version.clone(),
-                kind: recipe.release.release_type,
-                is_layered: false,
-                internal: false,
-            },
-            base_product: None,
-            variants,
-        };
-        files.push(written("composeinfo.json", info.write_as(locations))?);
-    }
+    let mut variants = variants(nodes, recipe, root)?;
+    images::add_places(nodes, recipe, root, &mut variants)?;
+    let label = recipe.release.label();
+    let is_final = label.as_ref().map(crate::productmd::label::Label::is_final);
+    let info = ComposeInfo {
+        compose: Compose { label, is_final, ..compose(recipe, id) },
+        release: Release {
+            name: recipe.release.name.clone(),
+            short: recipe.short.clone(),
+            version: recipe.release.version.clone(),
+            kind: recipe.release.release_type,
+            is_layered: false,
+            internal: false,
+        },
+        base_product: None,
+        variants,
+    };
+    files.push(written("composeinfo.json", info.write_as(locations))?);
     let twins: Vec<_> = files.iter().filter_map(|(name, bytes)| yaml(name, bytes)).collect();
     files.extend(twins);
     files.push(("README".to_owned(), readme(&fullname, id, &files)));
@@ -186,7 +186,7 @@ pub(super) fn arches_of(recipe: &Recipe, tree: &Tree) -> BTreeSet<String> {
 }
 
 /// Every repository as a variant, with those of its trees that are there. Their paths are below `compose/`.
-fn variants(
+pub(super) fn variants(
     nodes: &dyn Nodes,
     recipe: &Recipe,
     root: &Item,
@@ -224,13 +224,18 @@ fn variants(
             TreeKind::Source => variant.arches.clone(),
             _ => BTreeSet::from([tree.arch.clone()]),
         };
+        let packages = TreePath::new(format!("{}/Packages", tree.path)).unwrap_or_default();
+        let has_packages = resolve(nodes, root, &packages)?.is_some();
         for arch in arches {
             let mut say = |category: &str, path: String| {
                 variant.paths.entry(category.to_owned()).or_default().insert(arch.clone(), path);
             };
             say(top, place.clone());
             say(&format!("{prefix}repository"), place.clone());
-            say(&format!("{prefix}packages"), format!("{place}/Packages"));
+            // A repository without packages has no directory of them.
+            if has_packages {
+                say(&format!("{prefix}packages"), format!("{place}/Packages"));
+            }
         }
     }
     variants.retain(|_, variant| !variant.arches.is_empty());

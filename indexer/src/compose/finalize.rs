@@ -9,13 +9,10 @@ use cfs_fs::tree::{Item, Kind, Stage, read_dir, resolve};
 
 use super::recipe::Recipe;
 use super::rpms::Packages;
-use super::{ComposeError, Depot, contents, documents, images, locations, rpms, series};
+use super::{ComposeError, Depot, checksums, contents, documents, images, locations, rpms, series};
 use crate::catalogue::{Current, Draft, RefUpdate, SEALED, Signer, Taken};
 use crate::productmd::status::Status;
 use crate::refname::RefName;
-
-/// Directories of images: made below `work/`, published below `compose/`.
-const IMAGES: [&str; 3] = ["isos", "images", "live"];
 
 /// What finishing did, or would do.
 #[derive(Debug)]
@@ -28,6 +25,8 @@ pub struct Finished {
     pub packages: u64,
     /// Directories that came from `work/`.
     pub moved: Vec<TreePath>,
+    /// What is to be said of its images.
+    pub warnings: Vec<String>,
     /// The ref's move; `None` when it was only planned.
     pub update: Option<RefUpdate>,
 }
@@ -51,21 +50,25 @@ pub fn finalize(
     {
         return Err(ComposeError::Sealed { name: name.clone(), status });
     }
-    let mut finished =
-        Finished { compose: name.clone(), images: 0, packages: 0, moved: Vec::new(), update: None };
+    let mut finished = Finished {
+        compose: name.clone(),
+        images: 0,
+        packages: 0,
+        moved: Vec::new(),
+        warnings: Vec::new(),
+        update: None,
+    };
     let mut draft = |current: &Current| -> Result<Draft, ComposeError> {
         let root = current.snapshot.root_item();
-        let packages = match recipe.group {
-            None => rpms::packages(depot, recipe, current.id, &root)?,
-            Some(_) => Vec::new(),
-        };
+        let packages = rpms::packages(depot, recipe, current.id, &root)?;
         finished.packages = packages.iter().map(|members| members.len() as u64).sum();
         let mut stage = Stage::new(&depot.catalogue);
-        let root = move_images(&mut stage, root, &mut finished.moved, signer.now)?;
-        let (root, count) = images::write_checksums(depot, &mut stage, root, signer.now)?;
-        finished.images = count;
-        let root = images::write_manifests(depot, &mut stage, root, signer.now)?;
-        let root = write_metadata(depot, recipe, name, &mut stage, root, &packages, signer.now)?;
+        let root = move_images(recipe, &mut stage, root, &mut finished.moved, signer.now)?;
+        let written = checksums::write(depot, recipe, &mut stage, root, &finished.moved, signer.now)?;
+        (finished.images, finished.warnings) = (written.images, written.warnings);
+        let root = images::write_manifests(depot, recipe, &mut stage, written.root, signer.now)?;
+        let (root, warnings) = write_metadata(depot, recipe, name, &mut stage, root, &packages, signer.now)?;
+        finished.warnings.extend(warnings);
         Ok(Draft {
             root,
             nodes: stage.into_new_nodes(),
@@ -94,15 +97,16 @@ pub fn finalize(
 
 /// Images that were made go to where they are published, instead of what was there.
 fn move_images(
+    recipe: &Recipe,
     stage: &mut Stage<'_>,
     mut root: Item,
     moved: &mut Vec<TreePath>,
     now: i64,
 ) -> Result<Item, ComposeError> {
     moved.clear();
-    for name in IMAGES {
+    for name in images::DIRECTORIES {
         let from = TreePath::new(format!("work/{name}")).unwrap_or_default();
-        let to = TreePath::new(format!("compose/{name}")).unwrap_or_default();
+        let to = images::place(recipe, name);
         let Some(item @ Item { kind: Kind::Dir(dir), .. }) = resolve(stage, &root, &from)? else { continue };
         if dir.sums.files > 0 {
             root = graft(stage, &root, &to, item, now)?;
@@ -119,7 +123,7 @@ fn move_images(
     Ok(root)
 }
 
-/// Writes what release tools read.
+/// Writes what release tools read; returns the new top directory, and what is to be said of images.
 fn write_metadata(
     depot: &Depot,
     recipe: &Recipe,
@@ -128,30 +132,28 @@ fn write_metadata(
     mut root: Item,
     packages: &Packages,
     now: i64,
-) -> Result<Item, ComposeError> {
+) -> Result<(Item, Vec<String>), ComposeError> {
     let id = recipe.id_of(name);
     let mut documents = Vec::new();
     let mut locations = locations::of_repositories(depot, recipe, &id, stage, &root)?;
-    if recipe.group.is_none() {
-        let modules = contents::modules(depot, recipe, &id, stage, &root, packages)?;
-        if let Some(locations) = &mut locations {
-            locations::add_packages(recipe, packages, locations);
-            locations::add_modules(depot, stage, &root, &modules, locations)?;
-        }
-        let rpms = rpms::document(recipe, &id, packages)?;
-        let images = images::document(depot, recipe, &id, stage, &root)?;
-        let extra_files = contents::extra_files(depot, recipe, &id, stage, &root)?;
-        let locations = locations.as_ref();
-        for (name, bytes) in [
-            ("rpms.json", rpms.write_as(locations)),
-            ("images.json", images.write_as(locations)),
-            ("modules.json", modules.write_as(locations)),
-            ("extra_files.json", extra_files.write_as(locations)),
-        ] {
-            documents.push(documents::written(name, bytes)?);
-        }
+    let modules = contents::modules(depot, recipe, &id, stage, &root, packages)?;
+    if let Some(locations) = &mut locations {
+        locations::add_packages(recipe, packages, locations);
+        locations::add_modules(depot, stage, &root, &modules, locations)?;
     }
-    documents.extend(documents::of_compose(stage, recipe, &id, &root, locations.as_ref(), now)?);
+    let locations = locations.as_ref();
+    let rpms = rpms::document(recipe, &id, packages)?;
+    let (images, warnings) = images::document(depot, recipe, &id, stage, &root)?;
+    let extra_files = contents::extra_files(depot, recipe, &id, stage, &root)?;
+    for (name, bytes) in [
+        ("rpms.json", rpms.write_as(locations)),
+        ("images.json", images.write_as(locations)),
+        ("modules.json", modules.write_as(locations)),
+        ("extra_files.json", extra_files.write_as(locations)),
+    ] {
+        documents.push(documents::written(name, bytes)?);
+    }
+    documents.extend(documents::of_compose(stage, recipe, &id, &root, locations, now)?);
     let of_metadata = |(name, bytes): (String, _)| (recipe.metadata_path(&name), bytes);
     let mut files: Vec<(TreePath, Vec<u8>)> = documents.into_iter().map(of_metadata).collect();
     files.push((TreePath::new("STATUS").unwrap_or_default(), Status::Finished.file()));
@@ -164,5 +166,5 @@ fn write_metadata(
             root = graft(stage, &root, path, Item { mtime: now, kind }, now)?;
         }
     }
-    Ok(root)
+    Ok((root, warnings))
 }

@@ -7,7 +7,7 @@ use cfs_fs::tree::{Item, Kind, Nodes, resolve};
 
 use super::recipe::Recipe;
 use super::rpms::{Packages, below, place};
-use super::{ComposeError, Depot, images};
+use super::{ComposeError, Depot, checksums};
 use crate::productmd::location::{Locations, repomd_of};
 use crate::productmd::modules::{Module, Modules};
 use crate::productmd::version::Version;
@@ -75,7 +75,7 @@ fn add_files(
             found.push((path, blob, size_bytes));
         }
     }
-    let digests = images::digests(depot, found.iter().map(|(_, blob, size_bytes)| (*blob, *size_bytes)))?;
+    let digests = checksums::digests(depot, found.iter().map(|(_, blob, size_bytes)| (*blob, *size_bytes)))?;
     for (path, blob, size_bytes) in found {
         locations.add(path, size_bytes, digests[&blob].to_string());
     }

@@ -58,6 +58,7 @@ pub(super) fn below(tree: &Tree, path: &str) -> String {
 /// `rpms.json`.
 pub(super) fn document(recipe: &Recipe, id: &str, packages: &Packages) -> Result<Rpms, ComposeError> {
     // Source packages say their own epoch; what was built of them does not.
+    let guesses = guesses(packages);
     let sources: HashMap<String, String> = (packages.iter().flatten())
         .filter(|member| member.source_rpm.is_empty())
         .map(|member| (without_epoch(&member.nevra.to_string()), member.nevra.to_string()))
@@ -69,7 +70,8 @@ pub(super) fn document(recipe: &Recipe, id: &str, packages: &Packages) -> Result
             let path = below(tree, &member.path);
             let source = (!member.source_rpm.is_empty()).then(|| {
                 let name = member.source_rpm.trim_end_matches(".rpm");
-                sources.get(name).cloned().unwrap_or_else(|| with_epoch(name))
+                let guess = || with_epoch(name, guesses.get(name).map_or(0, |(_, epoch)| *epoch));
+                sources.get(name).cloned().unwrap_or_else(guess)
             });
             let category = match (tree.kind, &source) {
                 (_, None) => Category::Source,
@@ -92,6 +94,20 @@ pub(super) fn document(recipe: &Recipe, id: &str, packages: &Packages) -> Result
     Ok(rpms)
 }
 
+/// For every source package: what is known of its epoch by what was built of it. The package of the same name knows
+/// best, then that with the lowest epoch.
+fn guesses(packages: &Packages) -> HashMap<&str, (bool, u32)> {
+    let mut guesses: HashMap<&str, (bool, u32)> = HashMap::new();
+    for member in packages.iter().flatten().filter(|member| !member.source_rpm.is_empty()) {
+        let source = member.source_rpm.trim_end_matches(".rpm");
+        let is_another = source.rsplitn(3, '-').nth(2) != Some(&*member.nevra.name);
+        let guess = (is_another, member.nevra.epoch);
+        let best = guesses.entry(source).or_insert(guess);
+        *best = guess.min(*best);
+    }
+    guesses
+}
+
 /// `bash-0:5.1-1.src` as files are called: `bash-5.1-1.src`.
 fn without_epoch(nevra: &str) -> String {
     let Some((before, after)) = nevra.split_once(':') else { return nevra.to_owned() };
@@ -100,10 +116,10 @@ fn without_epoch(nevra: &str) -> String {
 }
 
 /// The other way round, for a source package that the compose does not have.
-fn with_epoch(name: &str) -> String {
+fn with_epoch(name: &str, epoch: u32) -> String {
     let mut parts = name.rsplitn(3, '-');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(release), Some(version), Some(name)) => format!("{name}-0:{version}-{release}"),
+        (Some(release), Some(version), Some(name)) => format!("{name}-{epoch}:{version}-{release}"),
         _ => name.to_owned(),
     }
 }
@@ -112,9 +128,36 @@ fn with_epoch(name: &str) -> String {
 mod tests {
     use super::*;
 
+    #[expect(clippy::default_trait_access, reason = "the type is of a module that composes do not use")]
+    fn member((name, epoch): (&str, u32), source: &str) -> Member {
+        let mut member = Member {
+            path: String::new(),
+            blob: cfs_fs::digest::BlobId::of(b""),
+            size_bytes: 0,
+            checksum: crate::checksum::Checksum::new(Algorithm::Sha256, &[0; 32]).unwrap(),
+            nevra: Default::default(),
+            source_rpm: format!("{source}.src.rpm"),
+            signer: String::new(),
+        };
+        (member.nevra.name, member.nevra.epoch) = (name.to_owned(), epoch);
+        member
+    }
+
+    #[test]
+    fn the_epoch_of_a_source_package_is_that_of_its_namesake_or_the_lowest() {
+        let with_namesake = [("b-a", 2), ("a", 3), ("a-b", 0)];
+        let without = [("x", 10), ("y", 9)];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+            let members = order.map(|at| member(with_namesake[at], "a-1-1"));
+            let packages = vec![members.to_vec(), without.map(|nevra| member(nevra, "other-1-1")).to_vec()];
+            let guesses = guesses(&packages);
+            assert_eq!((guesses["a-1-1.src"].1, guesses["other-1-1.src"].1), (3, 9));
+        }
+    }
+
     #[test]
     fn epochs_come_and_go() {
         assert_eq!(without_epoch("a-b-12:5.1-1.el9.src"), "a-b-5.1-1.el9.src");
-        assert_eq!(with_epoch("a-b-5.1-1.el9.src"), "a-b-0:5.1-1.el9.src");
+        assert_eq!(with_epoch("a-b-5.1-1.el9.src", 0), "a-b-0:5.1-1.el9.src");
     }
 }

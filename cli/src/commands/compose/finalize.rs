@@ -60,9 +60,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let moved: Vec<String> = done.moved.iter().map(ToString::to_string).collect();
     let mut text =
         format!("{name}: {what}: {} packages, {} images", count(done.packages), count(done.images));
-    // A group's compose has none of the documents that have a version.
-    let version = recipe.group.is_none().then_some(recipe.release.productmd);
-    if version == Some(Version::Locations) {
+    // Where a group's compose will stand, the release does not say.
+    let version = if recipe.group.is_none() { recipe.release.productmd } else { Version::Paths };
+    if version == Version::Locations {
         let _ = write!(text, ", documents of version {}", Version::Locations);
     }
     let value = json!({
@@ -71,8 +71,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
         "images": done.images,
         "moved": moved,
         "productmd": version,
+        "warnings": done.warnings,
         "snapshot": done.update.as_ref().map(|update| update.id.to_string()),
         "generation": done.update.as_ref().map(|update| update.generation),
     });
+    done.warnings.iter().for_each(|warning| context.output.note(format!("warning: {warning}")));
     context.output.result(text, &value)
 }
