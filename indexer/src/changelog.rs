@@ -80,6 +80,17 @@ pub struct Change {
 }
 
 impl Change {
+    /// What the builds before and now are called: with their epochs where these tell them apart.
+    pub fn titles(&self) -> (String, String) {
+        if self.old.epoch == self.new.epoch {
+            return (self.old.nvr(), self.new.nvr());
+        }
+        let title = |Build { name, epoch, version, release, .. }: &Build| {
+            format!("{name}-{epoch}:{version}-{release}")
+        };
+        (title(&self.old), title(&self.new))
+    }
+
     /// How many bytes more there are.
     pub fn growth_bytes(&self) -> i64 {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);

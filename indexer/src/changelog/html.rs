@@ -30,7 +30,7 @@ pub fn html(log: &Changelog) -> String {
                 format!("* {} {}\n{}", day(entry.time), entry.author, entry.text)
             };
             let entries: Vec<String> = change.entries.iter().map(entry).collect();
-            let (new, old) = (change.new.nvr(), change.old.nvr());
+            let (old, new) = change.titles();
             vec![new, old, size(change.new.size_bytes()), entries.join("\n")]
         };
         table(&mut out, title, &["Package", "Before", "Size", "Changelog"], changes.iter().map(row));

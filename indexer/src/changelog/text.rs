@@ -13,7 +13,8 @@ pub fn text(log: &Changelog) -> String {
     let images = |images: &[Image]| images.iter().map(|image| image.path.clone()).collect::<Vec<_>>();
     let builds = |builds: &[Build]| builds.iter().map(Build::nvr).collect::<Vec<_>>();
     let changes = |changes: &[Change]| -> Vec<String> {
-        changes.iter().map(|change| format!("{} -> {}", change.old.nvr(), change.new.nvr())).collect()
+        let line = |(old, new)| format!("{old} -> {new}");
+        changes.iter().map(|change| line(change.titles())).collect()
     };
     for (title, lines) in [
         ("ADDED IMAGES", images(&log.added_images)),
@@ -56,9 +57,11 @@ pub fn verbose(log: &Changelog) -> String {
     out
 }
 
-fn one_change(out: &mut String, Change { old, new, entries }: &Change) {
-    let growth = Change { old: old.clone(), new: new.clone(), entries: Vec::new() }.growth_bytes();
-    let _ = writeln!(out, "Package:      {}\nOld package:  {}", new.nvr(), old.nvr());
+fn one_change(out: &mut String, change: &Change) {
+    let Change { old, new, entries } = change;
+    let growth = change.growth_bytes();
+    let (before, now) = change.titles();
+    let _ = writeln!(out, "Package:      {now}\nOld package:  {before}");
     let _ = writeln!(out, "Summary:      {}\nRPMs:         {}", new.summary, names(new.names.iter()));
     for (title, some, others) in [("Added RPMs:  ", new, old), ("Dropped RPMs:", old, new)] {
         let only = names(some.names.difference(&others.names));
@@ -148,7 +151,28 @@ pub(super) fn day(time: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
+
+    #[test]
+    fn epochs_are_told_where_they_tell_builds_apart() {
+        let build = |epoch, version: &str| Build {
+            name: "ep".into(),
+            epoch,
+            version: version.into(),
+            release: "1".into(),
+            summary: String::new(),
+            packages: BTreeMap::new(),
+            names: BTreeSet::new(),
+            repositories: BTreeSet::new(),
+            built: 0,
+            sample: (0, String::new()),
+        };
+        let titles = |old, new| Change { old, new, entries: Vec::new() }.titles();
+        assert_eq!(titles(build(0, "5"), build(1, "1")), ("ep-0:5-1".into(), "ep-1:1-1".into()));
+        assert_eq!(titles(build(1, "1"), build(1, "2")), ("ep-1-1".into(), "ep-2-1".into()));
+    }
 
     #[test]
     fn sizes_and_days_are_as_in_mails() {
