@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::ConfigError;
 use crate::checksum::Algorithm;
 use crate::productmd::label::Label;
 
@@ -81,13 +82,13 @@ pub fn import(text: &str, options: &Options) -> Result<Imported, ImportError> {
         section.finish();
     }
     top.finish();
-    let text = writer.finish();
+    let text = writer.finished().to_owned();
     if text.is_empty() {
         return Err(ImportError { line: 1, reason: "it has neither a release nor a group".to_owned() });
     }
-    if let Err(error) = super::parse(&text) {
-        let reason = format!("what came out is no configuration: {}", error.message);
-        return Err(ImportError { line: 1, reason });
+    if let Err(ConfigError { line, message, suggestion }) = super::parse(&text) {
+        let meant = suggestion.map(|word| format!("; is {word:?} meant?")).unwrap_or_default();
+        return Err(ImportError { line: writer.origin(line), reason: format!("{message}{meant}") });
     }
     let mut remarks = remarks.into_inner();
     remarks.sort();
@@ -122,29 +123,34 @@ fn release(
         None => fullname.clone(),
     };
     let profile = section.text("profile").unwrap_or_else(|| key.to_owned());
+    if profile != key {
+        let line = section.line_of("profile");
+        section.remark(line, "profile", &format!("is what the release is called now, and not {key}"));
+    }
     let first = || name.split_whitespace().next().unwrap_or_default().to_owned();
     let short = options.short.clone().unwrap_or_else(first);
-    let repositories = section.list("all_repos");
+    let repositories = section.needed_list("all_repos")?;
     let renames = section.texts("renames");
-    writer.table(&["release", &profile]);
-    writer.text("name", &name);
+    writer.from(section.line_of("profile")).table(&["release", &profile]);
+    writer.from(section.line_of("fullname")).text("name", &name);
     writer.text("short", &short);
-    writer.text("version", &version);
+    writer.from(section.line_of("revision")).text("version", &version);
     if let Some((line, level)) = section.line_and_text("rclvl") {
-        milestone(&mut section, line, &level, writer);
+        milestone(&mut section, line, &level, writer.from(line));
     }
-    writer.list("arches", &section.list("allowed_arches"));
+    let arches = section.needed_list("allowed_arches")?;
+    writer.from(section.line_of("allowed_arches")).list("arches", &arches);
     if section.flag("provide_multilib") == Some(true) {
         // Others have their i686 packages among those of x86_64.
         let of_all: Vec<String> = repositories.iter().filter(|name| name.contains("all")).cloned().collect();
-        writer.list("multilib", &of_all);
+        writer.from(section.line_of("provide_multilib")).list("multilib", &of_all);
     }
-    writer.map("renames", &renames);
+    writer.from(section.line_of("renames")).map("renames", &renames);
     let known: BTreeSet<&str> =
         repositories.iter().map(String::as_str).chain(renames.iter().map(|(_, to)| to.as_str())).collect();
     let closures = closures(&mut section, &known);
     match section.line_and_text("checksum") {
-        Some((_, sum)) if sum == Algorithm::Sha256.name() => writer.text("checksum", &sum),
+        Some((line, sum)) if sum == Algorithm::Sha256.name() => writer.from(line).text("checksum", &sum),
         Some((line, sum)) => {
             section.remark(line, "checksum", &format!("is left out: cfs writes sha256, not {sum}"));
         }
@@ -152,18 +158,18 @@ fn release(
     }
     structure(&mut section);
     let images = images(&mut section, &known);
-    writer.table(&["release", &profile, "upstream"]);
+    writer.from(section.line()).table(&["release", &profile, "upstream"]);
     upstream(&mut section, options, writer)?;
-    writer.list("repositories", &repositories);
+    writer.from(section.line_of("all_repos")).list("repositories", &repositories);
     extra_files(&mut section, &["release", &profile, "upstream", "extra-files"], writer);
     for (name, disc, variant, repositories) in images {
-        writer.table(&["release", &profile, "iso", &name]);
+        writer.from(section.line_of("iso_map")).table(&["release", &profile, "iso", &name]);
         writer.flag("disc", disc);
         writer.text("variant", &variant);
         writer.list("repositories", &repositories);
     }
     if !closures.is_empty() {
-        writer.table(&["release", &profile, "closure"]);
+        writer.from(section.line_of("repoclosure_map")).table(&["release", &profile, "closure"]);
         closures.iter().for_each(|(name, others)| writer.list_even_empty(name, others));
     }
     for (key, why) in OF_OTHERS {
@@ -180,41 +186,38 @@ fn sig(
     options: &Options,
     writer: &mut Writer,
 ) -> Result<(), ImportError> {
-    if let Some((line, other)) = section.line_and_text("profile").filter(|(_, other)| other != group) {
-        section.remark(line, "profile", &format!("is left out: the group is called {group}, not {other}"));
+    if let Some((line, other)) = section.line_and_text("profile") {
+        let not = if other == group { String::new() } else { format!(", not {other}") };
+        section.remark(line, "profile", &format!("is left out: the group is called {group}{not}"));
     }
     let mut directories = section.list("additional_dirs");
     // As empanadas itself spells it in most files.
     directories.extend(section.list("addtional_dirs"));
     let mut repositories: Vec<(String, Vec<String>)> = Vec::new();
-    if let Some(mut all) = section.section("repo") {
-        for name in all.names() {
-            let arches = match all.section(&name) {
-                Some(mut own) => {
-                    let arches = own.list("allowed_arches");
-                    own.leave("subproject", "is left out: give the repository an `url` of its own");
-                    own.finish();
-                    arches
-                }
-                None => Vec::new(),
-            };
-            repositories.push((name, arches));
-        }
-        all.finish();
+    let mut all = section.needed_section("repo")?;
+    for name in all.names() {
+        let mut own = all.needed_section(&name)?;
+        repositories.push((name, own.list("allowed_arches")));
+        own.leave("subproject", "is left out: give the repository an `url` of its own");
+        own.finish();
     }
+    all.finish();
     let arches = repositories.first().map(|(_, arches)| arches.clone()).unwrap_or_default();
     let are_same = repositories.iter().all(|(_, own)| *own == arches);
-    writer.table(&["sig", group, profile]);
+    writer.from(section.line()).table(&["sig", group, profile]);
+    let line = section.line_of("repo");
     if are_same {
-        writer.list("arches", &arches);
+        writer.from(line).list("arches", &arches);
     }
-    writer.list("directories", &directories);
+    writer.from(section.line()).list("directories", &directories);
     writer.table(&["sig", group, profile, "upstream"]);
     upstream(&mut section, options, writer)?;
-    writer.list("repositories", &repositories.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+    writer
+        .from(line)
+        .list("repositories", &repositories.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
     extra_files(&mut section, &["sig", group, profile, "upstream", "extra-files"], writer);
     for (name, arches) in repositories.iter().filter(|_| !are_same) {
-        writer.table(&["sig", group, profile, "upstream", "repository", name]);
+        writer.from(line).table(&["sig", group, profile, "upstream", "repository", name]);
         writer.list("arches", arches);
     }
     section.finish();
@@ -243,7 +246,7 @@ fn upstream(section: &mut Section<'_>, options: &Options, writer: &mut Writer) -
         section.remark(line, "project_id", "is empty: `url` must be completed");
     }
     let base = options.base_url.trim_end_matches('/');
-    writer.text("url", &format!("{base}/{project}/repo/$hashed$repo/$basearch"));
+    writer.from(line).text("url", &format!("{base}/{project}/repo/$hashed$repo/$basearch"));
     let mut keys = section.list("gpg_key");
     let line = section.line_of("repo_gpg_key");
     let of_metadata = section.list("repo_gpg_key");
@@ -254,7 +257,7 @@ fn upstream(section: &mut Section<'_>, options: &Options, writer: &mut Writer) -
     if keys.is_empty() {
         keys = key_among_files(section);
     }
-    writer.list("gpg-keys", &keys);
+    writer.from(section.line_of("gpg_key")).list("gpg-keys", &keys);
     Ok(())
 }
 
@@ -273,9 +276,9 @@ fn extra_files(section: &mut Section<'_>, table: &[&str], writer: &mut Writer) {
     let (url, list) = (files.text("git_raw_path"), files.list("list"));
     match url {
         Some(url) if !list.is_empty() => {
-            writer.table(table);
-            writer.text("url", url.trim_end_matches('/'));
-            writer.list("files", &list);
+            writer.from(files.line()).table(table);
+            writer.from(files.line_of("git_raw_path")).text("url", url.trim_end_matches('/'));
+            writer.from(files.line_of("list")).list("files", &list);
         }
         _ => files.remark(files.line(), "", "is left out: it needs `git_raw_path` and `list`"),
     }
@@ -292,9 +295,9 @@ fn extra_files(section: &mut Section<'_>, table: &[&str], writer: &mut Writer) {
 fn structure(section: &mut Section<'_>) {
     let Some(mut structure) = section.section("structure") else { return };
     for (key, only) in [("packages", "os/Packages"), ("repodata", "os/repodata")] {
-        if let Some((line, other)) = structure.line_and_text(key).filter(|(_, other)| other != only) {
-            structure.remark(line, key, &format!("is left out: it is always {only}, not {other}"));
-        }
+        let Some((line, other)) = structure.line_and_text(key) else { continue };
+        let always = if other == only { "so".to_owned() } else { format!("{only}, not {other}") };
+        structure.remark(line, key, &format!("is left out: it is always {always}"));
     }
     structure.finish();
 }

@@ -8,6 +8,8 @@ use super::{ImportError, Remark};
 pub(super) struct Section<'a> {
     path: String,
     line: usize,
+    /// The lines of all keys, those that were taken included.
+    lines: Vec<(String, usize)>,
     left: Vec<(String, Node)>,
     remarks: &'a RefCell<Vec<Remark>>,
 }
@@ -16,9 +18,14 @@ impl<'a> Section<'a> {
     /// The whole file.
     pub(super) fn of_file(node: Node, remarks: &'a RefCell<Vec<Remark>>) -> Result<Self, ImportError> {
         match node.value {
-            Value::Map(left) => Ok(Self { path: String::new(), line: node.line, left, remarks }),
+            Value::Map(left) => Ok(Self::new(String::new(), node.line, left, remarks)),
             _ => Err(ImportError { line: node.line, reason: "a table was expected".to_owned() }),
         }
+    }
+
+    fn new(path: String, line: usize, left: Vec<(String, Node)>, remarks: &'a RefCell<Vec<Remark>>) -> Self {
+        let lines = left.iter().map(|(name, node)| (name.clone(), node.line)).collect();
+        Self { path, line, lines, left, remarks }
     }
 
     /// The line on which it begins.
@@ -47,7 +54,7 @@ impl<'a> Section<'a> {
 
     /// The line of a key, of the section for one that it does not have.
     pub(super) fn line_of(&self, key: &str) -> usize {
-        self.left.iter().find(|(name, _)| name == key).map_or(self.line, |(_, node)| node.line)
+        self.lines.iter().find(|(name, _)| name == key).map_or(self.line, |(_, line)| *line)
     }
 
     fn take(&mut self, key: &str) -> Option<Node> {
@@ -93,6 +100,36 @@ impl<'a> Section<'a> {
         self.text(key).ok_or(error)
     }
 
+    /// The texts of a list without which there is nothing to convert; a single one is a list, too.
+    pub(super) fn needed_list(&mut self, key: &str) -> Result<Vec<String>, ImportError> {
+        let refuse = |line, what: &str| ImportError { line, reason: format!("{} {what} `{key}`", self.path) };
+        let list = match self.left.iter().find(|(name, _)| name == key).map(|(_, node)| node) {
+            None => return Err(refuse(self.line, "has no list")),
+            Some(Node { line, value: Value::Nothing }) => return Err(refuse(*line, "has nothing in")),
+            Some(Node { value: Value::List(list), .. }) => list.iter().collect(),
+            Some(one) => vec![one],
+        };
+        if let Some(other) = list.iter().find(|node| !matches!(node.value, Value::Text(_))) {
+            return Err(refuse(other.line, "has something else than texts in"));
+        }
+        if list.is_empty() {
+            return Err(refuse(self.line_of(key), "has nothing in"));
+        }
+        Ok(self.list(key))
+    }
+
+    /// A table without which there is nothing to convert; it may be empty.
+    pub(super) fn needed_section(&mut self, key: &str) -> Result<Self, ImportError> {
+        let reason = format!("{} has no table `{key}`", self.path);
+        let line = self.line_of(key);
+        if let Some((_, node)) = self.left.iter_mut().find(|(name, _)| name == key)
+            && node.value == Value::Nothing
+        {
+            node.value = Value::Map(Vec::new());
+        }
+        self.section(key).ok_or(ImportError { line, reason })
+    }
+
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         let node = self.take(key)?;
         match node.value {
@@ -134,7 +171,7 @@ impl<'a> Section<'a> {
         let node = self.take(key)?;
         let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
         match node.value {
-            Value::Map(left) => Some(Self { path, line: node.line, left, remarks: self.remarks }),
+            Value::Map(left) => Some(Self::new(path, node.line, left, self.remarks)),
             Value::Nothing => None,
             _ => {
                 self.remark(node.line, key, "is left out: a table was expected");

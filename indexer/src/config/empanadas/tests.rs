@@ -134,6 +134,7 @@ fn a_release_is_what_it_was() {
         "6: 9.major: ",
         "9: 9.code: ",
         "18: 9.repo_symlinks: ",
+        "27: 9.structure.packages: is left out: it is always so",
         "28: 9.structure.repodata: is left out: it is always os/repodata, not os/metadata",
         "30: 9.iso_map.iso_level: ",
         "34: 9.iso_map.images.minimal.isoskip: ",
@@ -172,6 +173,22 @@ fn a_group_is_what_it_was() {
 }
 
 #[test]
+fn what_makes_no_configuration_is_told_with_the_line_that_it_comes_from() {
+    for (old, new, line, reason) in [
+        ("- aarch64", "- arch64", 13, "the architecture \"arch64\", which is unknown; is \"aarch64\" meant?"),
+        ("9.5'", "9.5/'", 4, "versions are such as"),
+        ("    all: 'devel'", "    all: 'BaseOS'", 20, "in one place"),
+        ("- 'BaseOS'\n    - 'AppStream'", "- 'BaseOS'\n    - 'BaseOS'", 22, "\"BaseOS\" twice"),
+        ("- 'SOURCES/EULA'", "- '../EULA'", 56, "extra file"),
+        ("KEY-9'", "KEY-9?x=y'", 11, "query"),
+    ] {
+        let error = import(&RELEASE.replace(old, new), &options()).unwrap_err();
+        assert!(error.reason.contains(reason), "{new}: {error}");
+        assert_eq!(error.line, line, "{new}: {error}");
+    }
+}
+
+#[test]
 fn levels_become_labels() {
     for (level, rc, label) in
         [("RC", Some(1), None), ("beta", None, Some("Beta-1.0")), ("LookAhead", None, None)]
@@ -197,7 +214,17 @@ fn what_is_no_such_file_is_refused_with_its_line() {
         ("'9':\n  a: 1\n  a: 2\n", 3, "duplicate"),
         ("'9':\n  revision: '9.5'\n", 1, "9 has no text `fullname`"),
         ("'9':\n  fullname: []\n  revision: '9.5'\n", 2, "fullname"),
-        ("'9':\n  fullname: 'X 9'\n  revision: '9'\n  project_id: x\n", 1, "arches"),
+        ("'9':\n  fullname: 'X 9'\n  revision: '9'\n  project_id: x\n", 1, "no list `all_repos`"),
+        ("'9':\n  fullname: 'X 9'\n  revision: '9'\n  all_repos: {a: b}\n", 4, "texts in `all_repos`"),
+        (
+            "'9':\n  fullname: 'X 9'\n  revision: '9'\n  all_repos:\n    - a\n    - [b]\n",
+            6,
+            "texts in `all_repos`",
+        ),
+        ("'9':\n  fullname: 'X 9'\n  revision: '9'\n  all_repos: []\n", 4, "nothing in `all_repos`"),
+        ("core:\n  '9':\n    project_id: x\n    repo: 1\n", 4, "no table `repo`"),
+        ("core:\n  '9':\n    project_id: x\n    repo:\n", 2, "no `repositories`"),
+        ("core:\n  '9':\n    project_id: x\n    repo: {a: 1}\n", 4, "no table `a`"),
     ] {
         let error = import(text, &options()).unwrap_err();
         assert!(error.reason.contains(reason), "{text}: {error}");
@@ -211,7 +238,7 @@ fn any_text_is_written_so_that_it_reads_the_same() {
     let mut writer = Writer::default();
     writer.table(&["t", "a b"]);
     writer.map("m", &[(text.to_owned(), text.to_owned())]);
-    let value: ::toml::Table = ::toml::from_str(&writer.finish()).unwrap();
+    let value: ::toml::Table = ::toml::from_str(writer.finished()).unwrap();
     assert_eq!(value["t"]["a b"]["m"][text].as_str(), Some(text));
 }
 

@@ -6,9 +6,23 @@ use std::fmt::Write as _;
 #[derive(Default)]
 pub(super) struct Writer {
     text: String,
+    /// How many lines there were when something from a line of the other file began.
+    origins: Vec<(usize, usize)>,
 }
 
 impl Writer {
+    /// What follows comes from this line of the other file.
+    pub(super) fn from(&mut self, line: usize) -> &mut Self {
+        self.origins.push((self.text.lines().count(), line));
+        self
+    }
+
+    /// The line of the other file that a line, from 1, comes from.
+    pub(super) fn origin(&self, line: usize) -> usize {
+        let before = self.origins.iter().rev().find(|(lines, _)| *lines < line);
+        before.map_or(1, |(_, origin)| *origin)
+    }
+
     pub(super) fn table(&mut self, path: &[&str]) {
         if !self.text.is_empty() {
             self.text.push('\n');
@@ -54,8 +68,8 @@ impl Writer {
         }
     }
 
-    pub(super) fn finish(self) -> String {
-        self.text
+    pub(super) fn finished(&self) -> &str {
+        &self.text
     }
 
     fn line(&mut self, line: &str) {
