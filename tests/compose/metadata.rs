@@ -75,23 +75,50 @@ for tree in sys.argv[2:]:
 }
 
 #[test]
-fn what_a_tree_says_of_its_images_outlives_a_refresh() {
+fn what_a_tree_says_of_its_images_outlives_a_refresh_and_becomes_true() {
     let scene = Scene::new();
     scene.compose(&["sync", "9", "--full-run"]);
-    let os = format!("{}:compose/BaseOS/x86_64/os", scene.latest().unwrap());
-    scene.sandbox.ok(["checkout", &os, "tree"]);
-    scene.sandbox.write("tree/images/install.img", "image");
-    let plain = fs::read_to_string(scene.sandbox.path("tree/.treeinfo")).unwrap();
-    let images = "[images-x86_64]\nkernel = images/gone\n\n[stage2]\nmainimage = images/install.img\n\n\
-                  [checksums]\nimages/install.img = sha256:00\nrepodata/repomd.xml = sha256:11\n\n";
-    scene.sandbox.write("tree/.treeinfo", format!("{plain}{images}").replace("9.7", "9.6"));
-    scene.sandbox.ok(["import", "tree", &os]);
+    let sum = ran(Command::new("sh").args(["-c", "printf image | sha256sum | cut -c1-64"])).stdout;
+    let sum = sum.trim();
+    let place = |tree: &str| format!("{}:compose/BaseOS/x86_64/{tree}", scene.latest().unwrap());
+    for tree in ["os", "kickstart"] {
+        scene.sandbox.ok(["checkout", &place(tree), tree]);
+        for path in
+            ["install.img", "mine.img", "pxeboot/vmlinuz", "pxeboot/initrd.img", "efiboot.img", "other.img"]
+        {
+            scene.sandbox.write(&format!("{tree}/images/{path}"), "image");
+        }
+        let plain = fs::read_to_string(scene.sandbox.path(format!("{tree}/.treeinfo"))).unwrap();
+        let images = "[images-x86_64]\nkernel = images/gone\nefiboot.img = images/mine.img\n\n\
+                      [checksums]\nimages/mine.img = sha256:00\nrepodata/repomd.xml = sha256:11\n\n";
+        scene.sandbox.write(&format!("{tree}/.treeinfo"), format!("{plain}{images}").replace("9.7", "9.6"));
+        scene.sandbox.ok(["import", tree, &place(tree)]);
+    }
+    scene.compose(&["sync", "9"]);
+    let untouched = scene.sandbox.ok(["cat", &format!("{}/.treeinfo", place("kickstart"))]);
+    assert!(
+        untouched.contains("images/mine.img = sha256:00"),
+        "who does not ask changes nothing: {untouched}"
+    );
     scene.compose(&["sync", "9", "--refresh-treeinfo"]);
-    let text = scene.sandbox.ok(["cat", &format!("{os}/.treeinfo")]);
-    assert!(text.contains("version = 9.7") && text.contains("mainimage = images/install.img"), "{text}");
-    assert!(text.contains("images/install.img = sha256:00"), "{text}");
-    assert!(!text.contains("gone") && !text.contains("sha256:11"), "{text}");
-    assert!(scene.sandbox.listing(&os).contains("install.img"), "images stay");
+    for tree in ["os", "kickstart"] {
+        let text = scene.sandbox.ok(["cat", &format!("{}/.treeinfo", place(tree))]);
+        assert!(text.contains("version = 9.7"), "{tree}: {text}");
+        let section = |name: &str| {
+            let after = text.split_once(&format!("[{name}]\n")).unwrap_or_else(|| panic!("{name}: {text}")).1;
+            after.split("\n\n").next().unwrap().to_owned()
+        };
+        let named = [
+            "efiboot.img = images/mine.img",
+            "initrd = images/pxeboot/initrd.img",
+            "kernel = images/pxeboot/vmlinuz",
+        ];
+        assert_eq!(section("images-x86_64"), named.join("\n"));
+        assert_eq!(section("stage2"), "mainimage = images/install.img");
+        let sums = ["efiboot.img", "install.img", "mine.img", "pxeboot/initrd.img", "pxeboot/vmlinuz"];
+        assert_eq!(section("checksums"), sums.map(|path| format!("images/{path} = sha256:{sum}")).join("\n"));
+        assert!(scene.sandbox.listing(&place(tree)).contains("install.img"), "images stay");
+    }
 }
 
 /// Makes a disc of deep directories and long names; returns what xorriso finds in it.

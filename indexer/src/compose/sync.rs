@@ -4,6 +4,8 @@
 //! had is committed even when something failed, for whoever goes on with it; an update is committed as a whole
 //! or not at all, since the latest compose is read by others.
 
+use std::collections::BTreeMap;
+
 use cfs_fs::digest::BlobId;
 use cfs_fs::edit::graft;
 use cfs_fs::name::TreePath;
@@ -12,7 +14,7 @@ use cfs_fs::tree::{Item, Kind, Nodes, Stage, Sums, resolve};
 use super::documents::{Blobs, TREEINFO};
 use super::groups::{Grouped, Groups, Place};
 use super::recipe::{Recipe, Tree, TreeKind};
-use super::{ComposeError, Depot, documents, hashed, locations, series};
+use super::{ComposeError, Depot, checksums, documents, hashed, locations, series};
 use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
 use crate::openpgp::Keyring;
 use crate::productmd::status::Status;
@@ -36,6 +38,8 @@ pub struct Options {
     pub refresh_treeinfo: bool,
     /// Files from outside that the compose has besides: name and content. `None` for what there is.
     pub extra_files: Option<Vec<(String, Vec<u8>)>>,
+    /// Files that each tree of a group's compose has besides, such as keys: name and content.
+    pub tree_files: Vec<(String, Vec<u8>)>,
     /// The groups of packages that trees are to have.
     pub groups: Groups,
     /// The keys that must have signed metadata and packages.
@@ -387,13 +391,22 @@ impl Compose<'_> {
             if let Some([documents, _]) = documents {
                 item = self.with_documents(&mut stage, documents, &item)?;
             }
+            if recipe.group.is_some() {
+                item = self.with_files(&mut stage, item, old.as_ref())?;
+            }
             root = graft(&mut stage, &root, &tree.path, item.clone(), self.now)?;
-            if let (Some(kickstart), Some([_, documents])) = (&tree.kickstart, documents)
-                && resolve(&stage, &root, kickstart)?.is_none()
-                && self.options.run != Run::Update
-            {
-                let first = self.with_documents(&mut stage, documents, &bare)?;
-                root = graft(&mut stage, &root, kickstart, first, self.now)?;
+            if let (Some(kickstart), Some([_, documents])) = (&tree.kickstart, documents) {
+                let kept = resolve(&stage, &root, kickstart)?;
+                let is_written = if kept.is_some() {
+                    self.options.refresh_treeinfo
+                } else {
+                    self.options.run != Run::Update
+                };
+                if is_written {
+                    let first = kept.unwrap_or(bare);
+                    let first = self.with_documents(&mut stage, documents, &first)?;
+                    root = graft(&mut stage, &root, kickstart, first, self.now)?;
+                }
             }
             trees.push(Some(Built { item, groups }));
         }
@@ -422,9 +435,10 @@ impl Compose<'_> {
             let path = TreePath::new(*name).unwrap_or_default();
             let old = resolve(stage, &item, &path)?;
             if refresh || old.is_none() {
-                let (blob, size_bytes) = match old {
-                    Some(old) if *name == TREEINFO => self.with_images(stage, &item, &old, blob)?,
-                    _ => (blob, size_bytes),
+                let (blob, size_bytes) = if *name == TREEINFO {
+                    self.with_images(stage, &item, old.as_ref(), blob)?
+                } else {
+                    (blob, size_bytes)
                 };
                 let kind = Kind::File { blob, size_bytes, executable: false };
                 item = graft(stage, &item, &path, Item { mtime: self.now, kind }, self.now)?;
@@ -433,25 +447,54 @@ impl Compose<'_> {
         Ok(item)
     }
 
-    /// The new `.treeinfo` with what the old one says of images that are still there.
+    /// A tree with the files that all trees of a group have. What did not change keeps its time.
+    fn with_files(
+        &self,
+        stage: &mut Stage<'_>,
+        mut item: Item,
+        old: Option<&Item>,
+    ) -> Result<Item, ComposeError> {
+        let contents: Vec<&[u8]> =
+            self.options.tree_files.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+        let blobs = self.depot.add_blobs(&contents)?;
+        for ((name, _), (blob, size_bytes)) in self.options.tree_files.iter().zip(blobs) {
+            let path = TreePath::new(name)
+                .map_err(|error| ComposeError::ExtraFile { url: name.clone(), reason: error.to_string() })?;
+            let kind = Kind::File { blob, size_bytes, executable: false };
+            if resolve(stage, &item, &path)?.is_none_or(|there| there.kind != kind) {
+                let old = old.map(|old| resolve(stage, old, &path)).transpose()?.flatten();
+                let file = old.filter(|old| old.kind == kind).unwrap_or(Item { mtime: self.now, kind });
+                item = graft(stage, &item, &path, file, self.now)?;
+            }
+        }
+        Ok(item)
+    }
+
+    /// The new `.treeinfo` with what the old one says of images that are still there, and with the images that have
+    /// their usual places; all with the checksums that they have.
     fn with_images(
         &self,
         nodes: &dyn Nodes,
         tree: &Item,
-        old: &Item,
+        old: Option<&Item>,
         new: BlobId,
     ) -> Result<(BlobId, u64), ComposeError> {
         let mut bytes = self.depot.store.read_blob(new)?;
-        if let Kind::File { blob, size_bytes, .. } = old.kind
+        let there =
+            |path: &str| TreePath::new(path).ok().and_then(|path| resolve(nodes, tree, &path).ok()?);
+        if let Some(&Item { kind: Kind::File { blob, size_bytes, .. }, .. }) = old
             && size_bytes <= TREEINFO_BYTES_MAX
         {
             let old = self.depot.store.read_blob(blob)?;
-            let mut has = |path: &str| {
-                let path = TreePath::new(path);
-                path.is_ok_and(|path| matches!(resolve(nodes, tree, &path), Ok(Some(_))))
-            };
-            bytes = treeinfo::keep(&bytes, &old, &mut has);
+            bytes = treeinfo::keep(&bytes, &old, &mut |path| there(path).is_some());
         }
+        let mut checksums = BTreeMap::new();
+        for path in treeinfo::images(&bytes) {
+            if let Some(Item { kind: Kind::File { blob, size_bytes, .. }, .. }) = there(&path) {
+                checksums.insert(path, checksums::sha256(self.depot, blob, size_bytes)?.to_string());
+            }
+        }
+        bytes = treeinfo::with_images(&bytes, &checksums);
         let stored = self.depot.add_blobs(&[&bytes])?;
         let lost = || CatalogueError::Damaged { what: "a blob that was stored has no name".to_owned() };
         Ok(stored.first().copied().ok_or_else(lost)?)

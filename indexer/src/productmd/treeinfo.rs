@@ -6,6 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+/// The installer of an install tree.
+const INSTALLER: &str = "images/install.img";
+/// What else lorax makes, by the words of `.treeinfo`; which of it depends on the architecture.
+const IMAGES: [(&str, &str); 10] = [
+    ("boot.iso", "images/boot.iso"),
+    ("cdboot.img", "images/cdboot.img"),
+    ("efiboot.img", "images/efiboot.img"),
+    ("eltorito.img", "images/eltorito.img"),
+    ("initrd", "images/pxeboot/initrd.img"),
+    ("initrd", "ppc/ppc64/initrd.img"),
+    ("initrd", "images/initrd.img"),
+    ("kernel", "images/pxeboot/vmlinuz"),
+    ("kernel", "ppc/ppc64/vmlinuz"),
+    ("kernel", "images/kernel.img"),
+];
+
 /// The values of a `.treeinfo`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TreeInfo {
@@ -83,6 +99,36 @@ pub fn keep(new: &[u8], old: &[u8], has: &mut dyn FnMut(&str) -> bool) -> Vec<u8
         }
     }
     write(&new)
+}
+
+/// The paths of images that a file names or could name.
+pub fn images(bytes: &[u8]) -> BTreeSet<String> {
+    let is_of_images = |name: &str| name.starts_with("images-") || name == "stage2";
+    let sections = parse(bytes);
+    let named = sections.iter().filter(|(name, _)| is_of_images(name)).flat_map(|(_, keys)| keys.values());
+    let usual = IMAGES.iter().map(|(_, path)| (*path).to_owned());
+    named.cloned().chain(usual).chain([INSTALLER.to_owned()]).collect()
+}
+
+/// The file with those of [`images`] that there are: by path their checksums, such as `sha256:…`. Images in their
+/// usual places are named, unless others are called so.
+pub fn with_images(bytes: &[u8], checksums: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut sections = parse(bytes);
+    let arch = sections.get("tree").and_then(|keys| keys.get("arch")).cloned().unwrap_or_default();
+    let mut name = |section: String, key: &str, path: &str| {
+        if checksums.contains_key(path) {
+            sections.entry(section).or_default().entry(key.to_owned()).or_insert_with(|| path.to_owned());
+        }
+    };
+    for (key, path) in IMAGES {
+        name(format!("images-{arch}"), key, path);
+    }
+    name("stage2".to_owned(), "mainimage", INSTALLER);
+    if !checksums.is_empty() {
+        let all = checksums.iter().map(|(path, checksum)| (path.clone(), checksum.clone()));
+        sections.entry("checksums".to_owned()).or_default().extend(all);
+    }
+    write(&sections)
 }
 
 /// Reads the sections of a file; what is in none is left out.

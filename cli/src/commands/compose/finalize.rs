@@ -14,9 +14,10 @@ use crate::report::{CommandError, Kind};
 
 /// Finish a compose: nothing of it changes any more.
 ///
-/// Images below work/isos, work/images and work/live go to compose/; one CHECKSUM for each of their directories, a
-/// manifest for each ISO, composeinfo.json, rpms.json, images.json, modules.json and `extra_files.json` are written;
-/// STATUS says FINISHED. A compose that is not whole is refused. Where the configuration says `productmd = "2.0"`,
+/// Images below work/isos, work/images and work/live go to compose/, those of a group beside its repositories; one
+/// CHECKSUM for each of their directories, a manifest for each ISO, composeinfo.json, rpms.json, images.json,
+/// modules.json and `extra_files.json` are written; STATUS says FINISHED. A compose that is not whole is refused, and
+/// so is a file `*.CHECKSUM` beside images that says what is not so. Where the configuration says `productmd = "2.0"`,
 /// these documents name every file with its size, its SHA-256 and, with `base-url`, its address.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -211,13 +211,20 @@ fn options(recipe: &Recipe, flags: &Flags, config: &Config) -> Result<Options, C
     let extra_files = recipe.upstream.extra_files.as_ref().filter(|_| refresh);
     let extra_files = extra_files.map(|files| extra(files, &fetch)).transpose()?;
     let both = flags.disable_gpg_check && (flags.disable_repo_gpg_check || !recipe.upstream.repo_gpg_check);
-    let places = recipe.upstream.gpg_keys.0.iter().filter(|_| !both);
-    let keys = keyring(places.map(|place| key_file(place, &fetch)))?;
+    // Those of a group stand in its repositories, too.
+    let is_group = recipe.group.is_some();
+    let places = recipe.upstream.gpg_keys.0.iter().filter(|_| is_group || !both);
+    let files = places.map(|place| key_file(place, &fetch)).collect::<Result<Vec<_>, _>>()?;
+    let name = |place: &str| place.rsplit('/').next().unwrap_or_default().to_owned();
+    let of_tree = files.iter().filter(|_| is_group).map(|(place, bytes)| (name(place), bytes.clone()));
+    let tree_files = of_tree.collect();
+    let keys = keyring(files.into_iter().filter(|_| !both).map(Ok))?;
     Ok(Options {
         run: flags.run(),
         clean_old_packages: flags.clean_old_packages,
         refresh_treeinfo: flags.refresh_treeinfo,
         extra_files,
+        tree_files,
         groups,
         keys,
         sync: sync::Options {
