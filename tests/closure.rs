@@ -80,6 +80,13 @@ fn closure_names_what_is_missing_and_why() {
     assert_eq!(whole.stdout.matches(" in ").count(), 2, "{whole:?}");
     assert_eq!(sandbox.ok(["closure", "r", "--pkg", "fine", "--pkg", "lib"]), "");
     assert!(sandbox.fails(3, ["closure", "r", "--pkg", "nobody"]).contains("no package matches \"nobody\""));
+    for (arch, hint) in [("x86_46", "is \"x86_64\" meant?"), ("nobody-knows", "there are aarch64, alpha, ")] {
+        let error = sandbox.fails(2, ["closure", "r:app", "--arch", "x86_64", "--arch", arch]);
+        assert!(
+            error.contains(&format!("no architecture is called {arch:?}")) && error.contains(hint),
+            "{error}"
+        );
+    }
     assert!(sandbox.fails(3, ["closure", "r:app/repodata"]).contains("no repository"));
 }
 

@@ -57,6 +57,7 @@ pub use lists::{Lists, ListsError};
 pub use promotion::{Promotion, Step};
 pub use release::{ExtraFiles, Iso, Release, Repository, Sig, Strong, Upstream};
 pub use retention::Retention;
+pub use suggestion::nearest;
 pub use text::OneOrMore;
 pub use view::{View, WhoMay};
 
@@ -159,6 +160,10 @@ fn check(config: &Config) -> Result<(), Fault> {
             let directory = &view.lists[number].directory;
             let message = format!("view {name} has lists for \"{directory}\" twice");
             return Err(Fault::at(&["view", name.as_str(), "lists", &number.to_string()], message));
+        }
+        for (number, closure) in view.closure.iter().enumerate() {
+            let path = ["view", name.as_str(), "closure", &number.to_string(), "arch"];
+            check::arches(&path, &closure.arch).map_err(|fault| fault.of(&format!("view {name}")))?;
         }
         if let Some(fault) = view.fault(name.as_str() == "*") {
             return Err(Fault::at(&["view", name.as_str()], format!("view {name} {fault}")));

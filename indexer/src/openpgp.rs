@@ -46,6 +46,24 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// What the library says of bytes that it cannot use, on one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Said(String);
+
+impl Said {
+    /// The first line of an error, and no more of it than anybody reads: some hold whole packets.
+    fn of(error: &pgp::errors::Error) -> Self {
+        const CHARS_MAX: usize = 200;
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        // What the library asserts is told with the values that differ, which are bytes of the file.
+        let line =
+            if line.starts_with("assertion failed") { "values that must be equal differ" } else { line };
+        Self(line.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect())
+    }
+}
+
 /// Why a file gives no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -54,7 +72,7 @@ pub enum KeyError {
     None,
     /// It holds keys, none of which can be used.
     #[error("holds no usable OpenPGP public key")]
-    Unusable(#[source] Box<pgp::errors::Error>),
+    Unusable(#[source] Said),
     /// More keys than anybody needs.
     #[error("holds more than {CERTIFICATES_MAX} keys")]
     TooMany,
@@ -68,7 +86,7 @@ pub enum SignatureError {
     Unsigned,
     /// What should be a signature is something else.
     #[error("has a signature that cannot be read")]
-    Unreadable(#[source] Box<pgp::errors::Error>),
+    Unreadable(#[source] Said),
     /// Another key made it.
     #[error("is signed with the key {signer}, which is not among the given ones")]
     UnknownKey {
@@ -80,8 +98,8 @@ pub enum SignatureError {
     Bad {
         /// The key that should have made it.
         key: Fingerprint,
-        /// What the cryptography says.
-        source: Box<pgp::errors::Error>,
+        /// Why the bytes could not be read to their end, if it is that.
+        source: Option<std::io::Error>,
     },
     /// It is a signature over something other than a file.
     #[error("has a signature of the wrong kind")]
@@ -153,7 +171,7 @@ impl Keyring {
         }
         match failed {
             _ if !certificates.is_empty() => Ok(Self { certificates }),
-            Some(error) => Err(KeyError::Unusable(Box::new(error))),
+            Some(error) => Err(KeyError::Unusable(Said::of(&error))),
             None => Err(KeyError::None),
         }
     }
@@ -177,7 +195,7 @@ impl Keyring {
         data: &[u8],
         policy: &Policy,
     ) -> Result<Fingerprint, SignatureError> {
-        let unreadable = |error| SignatureError::Unreadable(Box::new(error));
+        let unreadable = |error| SignatureError::Unreadable(Said::of(&error));
         let (found, _) = DetachedSignature::from_reader_many(Cursor::new(signature)).map_err(unreadable)?;
         let signatures: Vec<Signature> = found
             .take(SIGNATURES_MAX)
@@ -235,8 +253,13 @@ fn check(
     data: impl Read,
     policy: &Policy,
 ) -> Result<(), SignatureError> {
-    key.verify(signature, data)
-        .map_err(|source| SignatureError::Bad { key: key.fingerprint(), source: Box::new(source) })?;
+    key.verify(signature, data).map_err(|error| {
+        let source = match error {
+            pgp::errors::Error::IO { source, .. } => Some(source),
+            _ => None,
+        };
+        SignatureError::Bad { key: key.fingerprint(), source }
+    })?;
     let hash = signature.hash_alg().unwrap_or(HashAlgorithm::None);
     let strong = matches!(
         hash,

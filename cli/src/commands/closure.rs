@@ -1,9 +1,12 @@
 //! `cfs closure`
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use cfs_indexer::arch;
 use cfs_indexer::closure::places::{self, ClosureError, Found, Places};
 use cfs_indexer::closure::{self, Missing, Problem, Question, Reading, Report, Unresolved};
+use cfs_indexer::config::nearest;
 use cfs_indexer::revision::{RevPath, Revision};
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -72,10 +75,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let places =
         Places { checked: args.place.clone(), lookaside: args.lookaside.clone(), since: args.since.clone() };
     let found = places::read(&depot, &places)?;
-    let mut machines = args.arch.clone();
-    if machines.is_empty() {
-        machines = closure::machines(&found.universe, &found.now.checked);
-    }
+    let there = closure::machines(&found.universe, &found.now.checked);
+    check_known(&args.arch, &there)?;
+    let machines = if args.arch.is_empty() { there } else { args.arch.clone() };
     let several = machines.len() > 1;
     let mut asked: Vec<Option<String>> = machines.into_iter().map(Some).collect();
     if asked.is_empty() {
@@ -98,6 +100,18 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<(), CommandError> {
     let what = if args.since.is_some() { "have new problems" } else { "have problems" };
     context.output.note(format_args!("{} of {} packages {what}", count(bad), count(looked_at)));
     if all.problems.is_empty() { Ok(()) } else { Err(CommandError::answered_no()) }
+}
+
+/// Refuses to look at packages as machines that nobody knows and no package is for.
+fn check_known(asked: &[String], there: &[String]) -> Result<(), CommandError> {
+    let mut known: BTreeSet<&str> = arch::known().collect();
+    known.extend(there.iter().map(String::as_str));
+    let Some(unknown) = asked.iter().find(|name| !known.contains(name.as_str())) else { return Ok(()) };
+    let error = CommandError::usage(format!("no architecture is called {unknown:?}"));
+    Err(match nearest(unknown, known.iter().copied()) {
+        Some(word) => error.hint(format!("is {word:?} meant?")),
+        None => error.hint(format!("there are {}", known.into_iter().collect::<Vec<_>>().join(", "))),
+    })
 }
 
 fn ask(args: &Args, found: &Found, machine: Option<String>) -> Result<Report, ClosureError> {

@@ -25,8 +25,14 @@ impl Fault {
 
     /// The same, said of the table that `keys` lead to from the file.
     pub(super) fn under(mut self, keys: &[&str]) -> Self {
-        self.message = format!("{} {}", keys.join("."), self.message);
+        self = self.of(&keys.join("."));
         self.path.splice(0..0, keys.iter().map(|key| (*key).to_owned()));
+        self
+    }
+
+    /// The same, said of this.
+    pub(super) fn of(mut self, what: &str) -> Self {
+        self.message = format!("{what} {}", self.message);
         self
     }
 

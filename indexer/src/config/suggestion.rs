@@ -12,7 +12,7 @@ pub(super) fn of(message: &str) -> Option<String> {
 }
 
 /// The nearest of some words to one that was written.
-pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer words are not compared: that takes a time that grows with the square of their length.
     const BYTES_MAX: usize = 128;
     if written.len() > BYTES_MAX {

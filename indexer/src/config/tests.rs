@@ -80,6 +80,12 @@ fn errors_say_the_line_and_what_was_meant() {
         ("[hook.h]\nwhen = \"sign\"\ncommand = []\n", 1, "empty `command`", None),
         ("[release.9]\nproductmd = \"2.1\"\n", 2, "unknown variant `2.1`", Some("2.0")),
         ("[release.9]\nbase-ulr = \"\"\n", 2, "unknown field `base-ulr`", Some("base-url")),
+        (
+            "[view.x]\n[[view.x.closure]]\nrepositories = [\"a\"]\narch = [\"x86_64\",\n\"arch64\"]\n",
+            5,
+            "view x has the architecture \"arch64\", which is unknown",
+            Some("aarch64"),
+        ),
         ("[view.x\n", 1, "", None),
         ("[[view.x.lists]]\ndirectory = \"a\"\nname = \"a b\"\n", 1, "white space", None),
         ("[[view.x.lists]]\ndirectory = \"../a\"\nname = \"a\"\n", 1, "relative", None),

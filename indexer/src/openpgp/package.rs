@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
 use pgp::packet::{Packet, PacketParser, Signature};
 
-use super::{Fingerprint, Keyring, Policy, SIGNATURES_MAX, SignatureError};
+use super::{Fingerprint, Keyring, Policy, SIGNATURES_MAX, Said, SignatureError};
 use crate::checksum::{Algorithm, Digester};
 use crate::rpm::{Header, Headers, RpmError};
 
@@ -179,7 +179,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Signature>, SignatureError> {
     if bytes.len() > SIGNATURE_BYTES_MAX {
         return Err(SignatureError::Kind);
     }
-    let unreadable = |error| SignatureError::Unreadable(Box::new(error));
+    let unreadable = |error| SignatureError::Unreadable(Said::of(&error));
     PacketParser::new(Cursor::new(bytes))
         .take(SIGNATURES_MAX)
         .map(|packet| match packet.map_err(unreadable)? {

@@ -109,6 +109,13 @@ fn changed_bytes_other_keys_and_no_signature_are_refused() {
         ring.verify_detached(signature, data, &policy(MADE + 20)).unwrap_err()
     };
     assert!(matches!(refuse(&signature, b"<repomd />"), SignatureError::Bad { .. }));
+    for error in
+        [refuse(&signature, b"<repomd />"), refuse(b"<html>404</html>", DATA), refuse(b"\x88\x04\x04", DATA)]
+    {
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let text: String = causes.map(ToString::to_string).collect();
+        assert!(!text.contains('\n') && !text.contains("assertion"), "{text}");
+    }
     let stranger = refuse(&sign(&other, MADE + 10), DATA);
     assert!(matches!(stranger, SignatureError::UnknownKey { .. }));
     let fingerprint = other.fingerprint().to_string().to_lowercase();

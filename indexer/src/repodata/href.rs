@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use cfs_fs::name::{NameError, TreePath};
+use cfs_fs::name::{NameFault, TreePath};
 
 /// More decodings than this change nothing that fewer did not, except in an attack.
 const DECODINGS_MAX: usize = 8;
@@ -16,12 +16,12 @@ const DECODINGS_MAX: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HrefError {
     /// It is no path, or none below the base.
-    #[error("location {href:?} is refused: it {}", source.reason)]
+    #[error("location {href:?} is refused: it {reason}")]
     Path {
         /// The location as given.
         href: String,
         /// The rule it breaks.
-        source: NameError,
+        reason: NameFault,
     },
     /// It is the repository itself.
     #[error("an empty location is refused")]
@@ -44,7 +44,8 @@ pub enum HrefError {
 
 /// Accepts the location `href` as a path inside the repository.
 pub fn location(href: &str) -> Result<TreePath, HrefError> {
-    let path = TreePath::new(href).map_err(|source| HrefError::Path { href: shorten(href), source })?;
+    let path =
+        TreePath::new(href).map_err(|error| HrefError::Path { href: shorten(href), reason: error.reason })?;
     if path.is_root() {
         return Err(HrefError::Empty);
     }
@@ -104,6 +105,11 @@ fn percent_decode(bytes: &[u8]) -> Vec<u8> {
     decoded
 }
 
-fn shorten(text: &str) -> String {
-    text.chars().take(300).collect()
+/// A location as it is printed in an error: those of hostile metadata may have any length.
+pub(super) fn shorten(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    match text.char_indices().nth(CHARS_MAX) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
 }

@@ -336,7 +336,10 @@ pub(super) fn location(element: &Element<'_>) -> Result<TreePath, RepodataError>
     let inside = || "a location".to_owned();
     let href = path.ok_or_else(|| RepodataError::Missing { at_byte, inside: inside(), what: "href" })?;
     match base {
-        Some(base) => Err(RepodataError::Base { at_byte, href, base }),
+        Some(base) => {
+            let (href, base) = (href::shorten(&href), href::shorten(&base));
+            Err(RepodataError::Base { at_byte, href, base })
+        }
         None => href::location(&href).map_err(|source| RepodataError::Href { at_byte, source }),
     }
 }

@@ -66,6 +66,12 @@ fn repomd_refuses_what_two_readers_could_read_differently() {
     assert!(matches!(repomd(&unchecked).unwrap_err(), RepodataError::Missing { what: "checksum", .. }));
     let based = record("primary", "a").replace("href", r#"xml:base="http://elsewhere/" href"#);
     assert!(matches!(repomd(&based).unwrap_err(), RepodataError::Base { .. }));
+    for hostile in ["a/../".repeat(1000), "a\\".repeat(1000), format!("%2e%2e/{}", "%2e".repeat(1000))] {
+        let error = repomd(&record("primary", &hostile)).unwrap_err();
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        assert!(text.contains("is refused") && text.len() < 600, "{text}");
+    }
     let negative = record("primary", "a").replace("<size>1", "<size>-1");
     assert!(matches!(repomd(&negative).unwrap_err(), RepodataError::Value { .. }));
     let short = record("primary", "a").replace(SHA, "00");

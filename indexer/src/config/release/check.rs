@@ -180,7 +180,8 @@ fn debug_beside(upstream: &Upstream) -> Result<(), Fault> {
     Ok(())
 }
 
-fn arches(path: &[&str], arches: &[String]) -> Result<(), Fault> {
+/// Architectures that there are, none of them twice.
+pub(in crate::config) fn arches(path: &[&str], arches: &[String]) -> Result<(), Fault> {
     for (number, name) in arches.iter().enumerate() {
         let path: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
         if !arch::is_known(name) {
