@@ -127,6 +127,7 @@ fn everything_that_rocky_makes_can_be_told_apart() {
     for (name, content) in [
         ("images/x86_64/Rocky-9-Toaster.img", "x"),
         ("live/x86_64/none.iso", ""),
+        ("isos/stray.iso", "x"),
         ("isos/x86_64/Rocky-x86_64-boot.iso", "x"),
     ] {
         scene.sandbox.write(&format!("work/{name}"), content);
@@ -135,6 +136,7 @@ fn everything_that_rocky_makes_can_be_told_apart() {
     assert_eq!(done["images"], expected.len() + 4, "{done}");
     let warnings: Vec<&str> = done["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let said = [
+        "work/isos/stray.iso: stands in no directory of an architecture",
         "compose/images/x86_64/Rocky-9-Toaster.img: is of no type that images.json knows",
         "compose/live/x86_64/none.iso: is empty",
         "compose/isos/x86_64/Rocky-x86_64-boot.iso: is another image than compose/isos/x86_64/Rocky-9.7-x86_64-boot.iso",

@@ -53,7 +53,11 @@ pub(super) fn write(
         let Some(Item { kind: Kind::Dir(dir), .. }) = resolve(stage, &written.root, &top)? else { continue };
         let said_place = if moved.contains(&top) { format!("work/{name}") } else { top.to_string() };
         for arch in read_dir(stage, dir.id)? {
-            let Kind::Dir(dir) = arch.item.kind else { continue };
+            let Kind::Dir(dir) = arch.item.kind else {
+                let stray = format!("{said_place}/{}", arch.name);
+                written.warnings.push(format!("{stray}: stands in no directory of an architecture"));
+                continue;
+            };
             let mut place =
                 Place::of(depot, &read_dir(stage, dir.id)?, format!("{said_place}/{}", arch.name));
             let text = place.text()?;
