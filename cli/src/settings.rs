@@ -57,16 +57,20 @@ fn read_config(path: &Path, must_exist: bool) -> Result<Config, CommandError> {
     if !must_exist && !path.exists() {
         return Ok(Config::default());
     }
-    config::load(path).map_err(|error| {
-        let text = error.to_string();
-        match error {
-            LoadError::Read { path, source } => CommandError::io("read", &path, source),
-            LoadError::Config { error: ConfigError { suggestion: Some(word), .. }, .. } => {
-                CommandError::usage(text).hint(format!("is {word:?} meant?"))
-            }
-            LoadError::Config { .. } => CommandError::usage(text),
-        }
+    config::load(path).map_err(|error| match error {
+        LoadError::Read { path, source } => CommandError::io("read", &path, source),
+        LoadError::Config { path, error } => misread(&path, error),
     })
+}
+
+/// A file that is wrong, with the line and what was probably meant.
+pub fn misread(path: &Path, error: ConfigError) -> CommandError {
+    let ConfigError { line, message, suggestion } = error;
+    let error = CommandError::usage(format!("{}:{line}: {message}", path.display()));
+    match suggestion {
+        Some(word) => error.hint(format!("is {word:?} meant?")),
+        None => error,
+    }
 }
 
 /// Names the one whom a keeper works for. Whoever sets it by himself can do so only as the store's owner, who may say

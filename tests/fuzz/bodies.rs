@@ -8,6 +8,7 @@ use std::io::BufRead;
 use cfs_fs::digest::{Digest, NodeId};
 use cfs_fs::http::probe;
 use cfs_fs::tree::{Node, NodeMap, Stage};
+use cfs_indexer::compose::{Recipe, RecipeError, Selection};
 use cfs_indexer::openpgp::Keyring;
 use cfs_indexer::repodata::primary::Packages;
 use cfs_indexer::repodata::{compression, href, repomd, restamp};
@@ -129,6 +130,10 @@ pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(config) = config::parse(text) {
         config.views.values().for_each(|view| assert!(view.gates().len() <= config::Gate::ALL.len()));
+        for profile in config.releases.keys() {
+            let recipe = Recipe::of_release(&config, profile, &Selection::default());
+            assert!(!matches!(recipe, Err(RecipeError::Clash { .. })), "two repositories in one place");
+        }
     }
     if let Err(error) = config::parse_promotion(text) {
         assert!(error.line <= text.lines().count().max(1) + 1, "{error}");

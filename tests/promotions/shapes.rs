@@ -153,6 +153,9 @@ links = { "production:pub/9" = "9.7", "staging:pub/latest-9" = "9.7-RC2" }
     assert!(sandbox.listing("production:pub").contains("9 -> 9.7\n"));
     assert!(sandbox.listing("staging:pub").contains("latest-9 -> 9.7-RC2\n"));
     assert_eq!(sandbox.json(["promote", "--plan", plan])[0]["changed"], false, "links say so already");
+    sandbox.write("wrong.toml", "keep = true\nform = \"a\"\n");
+    let error = sandbox.fails(2, ["promote", "--plan", "wrong.toml"]);
+    assert!(error.contains("wrong.toml:2: unknown field") && error.contains("is \"from\" meant?"), "{error}");
     sandbox.ok(["promote", "staging:pub/9.7-RC2", "vault:9.7", "--link", "production:pub/9=9.7/os"]);
     assert_eq!(sandbox.json(["log", "production"]).len(), 2);
 }

@@ -10,6 +10,7 @@ use cfs_indexer::revision::RefPath;
 
 use crate::context::Context;
 use crate::report::{CommandError, Kind};
+use crate::settings::misread;
 
 mod print;
 
@@ -141,8 +142,7 @@ fn request(args: &Args, context: &Context<'_>) -> Result<Request, CommandError> 
     let mut request = Request { message: args.message.clone(), ..Request::default() };
     if let Some(path) = &args.plan {
         let text = std::fs::read_to_string(path).map_err(|error| CommandError::io("read", path, error))?;
-        let promotion = config::parse_promotion(&text)
-            .map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))?;
+        let promotion = config::parse_promotion(&text).map_err(|error| misread(path, error))?;
         add(&mut request, &promotion)?;
     } else if args.what.iter().all(|name| promotions.contains_key(name)) {
         args.what
