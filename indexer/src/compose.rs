@@ -13,6 +13,7 @@ mod documents;
 mod finalize;
 mod groups;
 mod hashed;
+mod hold;
 mod images;
 mod locations;
 mod prune;
@@ -55,6 +56,12 @@ pub enum ComposeError {
     NothingUnfinished {
         /// The symbolic ref to the latest.
         latest: RefName,
+    },
+    /// Somebody else is at work on it.
+    #[error("{name}: another run gathers or finishes it just now")]
+    Busy {
+        /// The compose.
+        name: RefName,
     },
     /// The compose never changes again.
     #[error("{name}: is {status} and never changes")]

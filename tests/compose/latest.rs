@@ -148,3 +148,41 @@ fn the_id_of_a_compose_that_was_pruned_is_not_given_again() {
     let (series, respin) = first.rsplit_once('.').unwrap();
     assert_eq!((respin, second), ("0", format!("{series}.1")));
 }
+
+#[test]
+fn nobody_goes_on_with_a_run_that_is_under_way() {
+    let scene = Scene::new();
+    scene.upstream.fault("/all/src/Packages/own3.rpm", Fault::Hang(Some(100)));
+    let mut command = scene.sandbox.cfs();
+    command.args(["compose", "sync", "9", "--full-run"]).stderr(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    while !scene.packages().contains(&"/all/src/Packages/own3.rpm".to_owned()) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let name = scene.sandbox.json(["compose", "list", "9"])[0]["compose"].as_str().unwrap().to_owned();
+    for args in [&["sync", "9", "--resume"][..], &["finalize", "9", &name]] {
+        let refused = scene.sandbox.run(["compose"].iter().chain(args).copied());
+        assert!(refused.code == 3 && refused.stderr.contains("another run"), "{refused:?}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    scene.upstream.heal();
+    let done = scene.compose(&["sync", "9", "--resume"]);
+    assert_eq!((&done["compose"], scene.latest()), (&name.as_str().into(), Some(name.clone())));
+    let locks = fs::read_dir(scene.sandbox.store().join("tmp")).unwrap();
+    let names: Vec<_> = locks.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("compose-")), "{names:?}");
+}
+
+#[test]
+fn what_is_put_into_a_compose_leaves_it_to_its_release() {
+    let scene = Scene::new();
+    let text = fs::read_to_string(scene.sandbox.path("config.toml")).unwrap();
+    let beta = text.replace("[release.9", "[release.9-beta");
+    scene.sandbox.write("config.toml", text + &beta);
+    let name = scene.compose(&["sync", "9", "--full-run"])["compose"].as_str().unwrap().to_owned();
+    scene.sandbox.write("more/note", "made elsewhere");
+    scene.sandbox.ok(["import", "more", &format!("{name}:work")]);
+    assert!(scene.sandbox.json(["compose", "list", "9-beta"]).is_empty());
+    assert_eq!(scene.latest(), Some(name));
+}

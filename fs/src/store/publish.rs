@@ -138,7 +138,7 @@ impl<'a, T> Publisher<'a, T> {
                 if !self.keeps_names {
                     remove(temporary)?;
                 }
-            } else if !self.keeps_names || !link(temporary, &path)? {
+            } else if !self.keeps_names || !link(temporary, &path) {
                 fs::rename(temporary, &path).context("rename to", &path)?;
             }
             ready.file = ready.file.take().filter(|_| self.keeps_names);
@@ -149,12 +149,9 @@ impl<'a, T> Publisher<'a, T> {
     }
 }
 
-/// Gives a file another name; `false` where something else has it.
-fn link(file: &Path, name: &Path) -> Result<bool, StoreError> {
-    match fs::hard_link(file, name) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        linked => linked.context("link to", name).map(|()| true),
-    }
+/// Gives a file another name; `false` where that cannot be: something else has it, or the file system knows no links.
+fn link(file: &Path, name: &Path) -> bool {
+    fs::hard_link(file, name).is_ok()
 }
 
 /// Removes a name that may be gone.

@@ -225,7 +225,7 @@ impl Catalogue {
         draft: Option<Draft>,
     ) -> Result<Prepared, CatalogueError> {
         let expected = current.as_ref().map(|current| (current.id, current.generation));
-        let Some(Draft { root, mut nodes, taken, parents, access, meta, message, reason }) = draft else {
+        let Some(Draft { root, mut nodes, taken, parents, access, mut meta, message, reason }) = draft else {
             let (name, snapshot) = (name.clone(), None);
             return Ok(Prepared { name, expected, generation: 0, snapshot, signature: None });
         };
@@ -237,6 +237,12 @@ impl Catalogue {
         }
         let mut all_parents: Vec<SnapshotId> = current.iter().map(|current| current.id).collect();
         all_parents.extend(parents.into_iter().filter(|id| Some(*id) != current.as_ref().map(|c| c.id)));
+        // What a compose is stays said, whoever puts something into it.
+        for (key, value) in current.iter().flat_map(|current| &current.snapshot.meta) {
+            if key.starts_with("compose.") {
+                meta.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
         let before = || current.map(|current| current.snapshot.access).unwrap_or_default();
         let snapshot = Snapshot {
             root: root_dir,

@@ -78,28 +78,25 @@ impl Catalogue {
         signer: &Signer,
         reason: &str,
     ) -> Result<u64, CatalogueError> {
+        self.write("move a symbolic ref", |tx| link(tx, name, target, signer, reason))
+    }
+
+    /// As [`Catalogue::link`] to a compose that has come to be whole: in the same transaction its mark as unfinished
+    /// goes. An error when there is no such ref any more.
+    pub fn link_whole(
+        &self,
+        name: &RefName,
+        target: &RefName,
+        signer: &Signer,
+        reason: &str,
+    ) -> Result<u64, CatalogueError> {
         self.write("move a symbolic ref", |tx| {
-            let old = tx.run(|connection| find(connection, name))?;
-            let generation = match &old {
-                None => {
-                    check_no_conflict(tx, name)?;
-                    tx.run(|connection| reflog::next_generation(connection, name))?
-                }
-                Some(Ref { target: Target::Snapshot(_), .. }) => {
-                    return Err(CatalogueError::NotSymbolic { name: name.clone() });
-                }
-                Some(Ref { target: Target::Symbolic(old), generation, .. }) if old == target => {
-                    return Ok(*generation);
-                }
-                Some(old) => old.generation + 1,
-            };
-            if tx.run(|connection| leads_back(connection, target, name))? {
-                return Err(CatalogueError::SymbolicLoop { name: name.clone(), target: target.clone() });
+            if tx.run(|connection| find(connection, target))?.is_none() {
+                return Err(CatalogueError::NoSuchRef { name: target.clone() });
             }
-            let target = Target::Symbolic(target.clone());
-            set(tx, name, &target, generation, signer.now)?;
-            reflog::append(tx, &Move { name, generation, old: None, new: Some(&target), signer, reason })?;
-            Ok(generation)
+            let sql = "DELETE FROM unfinished WHERE ref = ? AND path = ''";
+            tx.run(|connection| connection.prepare_cached(sql)?.execute([target.as_str()]).map(drop))?;
+            link(tx, name, target, signer, reason)
         })
     }
 
@@ -149,6 +146,37 @@ pub(super) fn forget(connection: &Connection, name: &RefName) -> rusqlite::Resul
         connection.prepare_cached(sql)?.execute([name.as_str()])?;
     }
     Ok(())
+}
+
+/// Makes `name` a symbolic ref to `target`; its generation.
+fn link(
+    tx: &Tx<'_>,
+    name: &RefName,
+    target: &RefName,
+    signer: &Signer,
+    reason: &str,
+) -> Result<u64, CatalogueError> {
+    let old = tx.run(|connection| find(connection, name))?;
+    let generation = match &old {
+        None => {
+            check_no_conflict(tx, name)?;
+            tx.run(|connection| reflog::next_generation(connection, name))?
+        }
+        Some(Ref { target: Target::Snapshot(_), .. }) => {
+            return Err(CatalogueError::NotSymbolic { name: name.clone() });
+        }
+        Some(Ref { target: Target::Symbolic(old), generation, .. }) if old == target => {
+            return Ok(*generation);
+        }
+        Some(old) => old.generation + 1,
+    };
+    if tx.run(|connection| leads_back(connection, target, name))? {
+        return Err(CatalogueError::SymbolicLoop { name: name.clone(), target: target.clone() });
+    }
+    let target = Target::Symbolic(target.clone());
+    set(tx, name, &target, generation, signer.now)?;
+    reflog::append(tx, &Move { name, generation, old: None, new: Some(&target), signer, reason })?;
+    Ok(generation)
 }
 
 /// Whether whoever follows `from` comes to `name`.

@@ -16,6 +16,8 @@ use crate::repodata::relation::{Comparison, Kind};
 
 /// Fast, and a fifth of the size.
 const LEVEL: i32 = 1;
+/// Paths that all packages of a distribution ask for are thousands; more are somebody's bad joke.
+const PATHS_MAX: usize = 100_000;
 /// More than the packages of any repository.
 const PLAIN_BYTES_MAX: usize = 4 << 30;
 
@@ -39,6 +41,9 @@ fn plain_bytes(bytes: &[u8]) -> Option<usize> {
 
 /// Keeps the packages of a universe from the number `first` on, which were read from a `primary.xml`.
 pub(super) fn keep(memory: &Checked, primary: BlobId, universe: &Universe, first: usize) {
+    if universe.texts.is_full() {
+        return;
+    }
     let compressed = || -> io::Result<Vec<u8>> {
         let extract = Extract::of(universe, first);
         let mut out = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
@@ -237,6 +242,9 @@ impl Owners {
 
     /// Keeps it.
     pub(super) fn keep(&self, memory: &Checked, filelists: BlobId) {
+        if self.0.len() > PATHS_MAX {
+            return;
+        }
         let mut text = String::new();
         for (path, packages) in self.0.iter().filter(|(path, _)| !path.contains(['\t', '\n', '\r'])) {
             text.push_str(path);

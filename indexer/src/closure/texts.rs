@@ -26,6 +26,8 @@ pub struct Texts {
     ends: Vec<u32>,
     table: HashTable<Slot>,
     state: RandomState,
+    /// Whether there was no room for some.
+    is_full: bool,
 }
 
 /// A text in the table, with a part of its hash: what differs there is not looked at, and a table that grows looks at
@@ -57,6 +59,7 @@ impl Texts {
             ends: Vec::new(),
             table: HashTable::new(),
             state: RandomState::new(),
+            is_full: false,
         };
         texts.add("");
         texts
@@ -110,7 +113,14 @@ impl Texts {
 
     /// As [`Texts::try_add`]; once 4 GiB are full, everything else is the empty text, which nobody provides.
     pub fn add(&mut self, text: &str) -> TextId {
-        self.try_add(text).unwrap_or(TextId::EMPTY)
+        let added = self.try_add(text);
+        self.is_full |= added.is_none();
+        added.unwrap_or(TextId::EMPTY)
+    }
+
+    /// Whether there was no room for some: what is here says less than what was read.
+    pub fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// As [`Texts::add`] for many, which stand in `all` one after the other; `None` when they do not.

@@ -7,6 +7,7 @@ use cfs_fs::edit::{graft, prune};
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Stage, read_dir, resolve};
 
+use super::hold::Hold;
 use super::recipe::Recipe;
 use super::rpms::Packages;
 use super::{ComposeError, Depot, checksums, contents, documents, images, locations, rpms, series};
@@ -39,6 +40,7 @@ pub fn finalize(
     signer: &Signer,
     is_dry: bool,
 ) -> Result<Finished, ComposeError> {
+    let _hold = if is_dry { None } else { Some(Hold::take(&depot.store, name)?) };
     if let Some(unfinished) = depot.catalogue.unfinished_syncs(name)?.into_iter().next() {
         return Err(ComposeError::NotWhole { place: unfinished.place, reason: unfinished.reason });
     }

@@ -9,6 +9,7 @@ use std::fmt;
 
 use cfs_fs::digest::SnapshotId;
 
+use super::hold::Hold;
 use super::{ComposeError, Depot, series};
 use crate::catalogue::{CatalogueError, Ref, SEALED, Signer, Target};
 use crate::config::{Age, Config, Retention};
@@ -92,6 +93,9 @@ pub fn judge(depot: &Depot, config: &Config, now: i64) -> Result<Vec<Judged>, Co
 /// Deletes the composes that go, all or none. One that has moved since it was judged is an error.
 pub fn prune(depot: &Depot, judged: &[Judged], signer: &Signer) -> Result<(), ComposeError> {
     let doomed = judged.iter().filter(|judged| judged.verdict.goes());
+    // Nobody is at work on them.
+    let take = |judged: &Judged| Hold::take(&depot.store, &judged.name);
+    let _holds = doomed.clone().map(take).collect::<Result<Vec<_>, _>>()?;
     let doomed: Vec<_> = doomed.map(|judged| (judged.name.clone(), judged.generation)).collect();
     Ok(depot.catalogue.delete_refs(&doomed, signer, "compose prune")?)
 }

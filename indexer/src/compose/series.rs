@@ -9,7 +9,7 @@ use cfs_fs::edit::{empty_dir, graft};
 use cfs_fs::name::TreePath;
 use cfs_fs::tree::{Item, Kind, Stage, resolve};
 
-use super::recipe::Tree;
+use super::hold::Hold;
 use super::{ComposeError, Recipe};
 use crate::catalogue::{CatalogueError, Draft, Signer, Taken, Target};
 use crate::depot::Depot;
@@ -131,23 +131,31 @@ pub fn latest(depot: &Depot, recipe: &Recipe) -> Result<Option<RefName>, Compose
     Ok(Some(found.name))
 }
 
-/// The newest compose that is whole.
-pub(super) fn newest_whole(depot: &Depot, recipe: &Recipe) -> Result<Option<RefName>, ComposeError> {
-    let whole = made(depot, recipe)?.into_iter().rev().find(|made| made.unfinished.is_none());
-    Ok(whole.map(|made| made.name))
-}
-
-/// The newest full run that did not end.
-pub(super) fn unfinished(depot: &Depot, recipe: &Recipe) -> Result<RefName, ComposeError> {
-    let latest = latest(depot, recipe)?;
-    let newest = made(depot, recipe)?.into_iter().rev().find(|made| {
-        made.unfinished.is_some()
-            && made.status.is_some_and(|status| !status.is_sealed())
-            && Some(&made.name) != latest.as_ref()
-    });
-    newest
-        .map(|made| made.name)
-        .ok_or_else(|| ComposeError::NothingUnfinished { latest: recipe.latest.clone() })
+/// The newest full run that did not end and that nobody is at work on, with its lock.
+pub(super) fn unfinished(depot: &Depot, recipe: &Recipe) -> Result<(RefName, Hold), ComposeError> {
+    let mut busy = None;
+    loop {
+        let latest = latest(depot, recipe)?;
+        let found = made(depot, recipe)?.into_iter().rev().find(|made| {
+            made.unfinished.is_some()
+                && made.status.is_some_and(|status| !status.is_sealed())
+                && Some(&made.name) != latest.as_ref()
+                && busy.as_ref().is_none_or(|busy: &Made| made.moment < busy.moment)
+        });
+        let Some(made) = found else {
+            let latest = recipe.latest.clone();
+            let nothing = ComposeError::NothingUnfinished { latest };
+            return Err(busy.map_or(nothing, |made| ComposeError::Busy { name: made.name }));
+        };
+        let Some(hold) = Hold::try_take(&depot.store, &made.name)? else {
+            busy = Some(made);
+            continue;
+        };
+        // Whoever had it a moment ago may have ended well.
+        if !depot.catalogue.unfinished_syncs(&made.name)?.is_empty() {
+            return Ok((made.name, hold));
+        }
+    }
 }
 
 /// The day of a time in seconds since 1970, such as 20251124.
@@ -194,7 +202,11 @@ pub(super) fn set_status(
 
 /// Makes the ref of a new compose, marked as unfinished, with its id and its status in it. Its trees are marked, too,
 /// until they are gathered.
-pub(super) fn begin(depot: &Depot, recipe: &Recipe, signer: &Signer) -> Result<RefName, ComposeError> {
+pub(super) fn begin(
+    depot: &Depot,
+    recipe: &Recipe,
+    signer: &Signer,
+) -> Result<(RefName, Hold), ComposeError> {
     let kind = recipe.release.compose_type;
     let date = day_of(signer.now);
     let of_today = |made: &&Made| made.moment.date == date && made.moment.kind == kind;
@@ -206,14 +218,21 @@ pub(super) fn begin(depot: &Depot, recipe: &Recipe, signer: &Signer) -> Result<R
         let name: RefName = text.parse().map_err(|error| CatalogueError::Damaged {
             what: format!("the name of a new compose: {error}"),
         })?;
+        let Some(hold) = Hold::try_take(&depot.store, &name)? else {
+            moment.respin += 1;
+            continue;
+        };
         // One that was pruned has had its name; nobody gets it again.
         if depot.catalogue.find_ref(&name)?.is_some() || depot.catalogue.log_last(&name)?.is_some() {
             moment.respin += 1;
             continue;
         }
         // Before the ref, so that no moment knows it as whole.
-        let place = RefPath { name: name.clone(), path: TreePath::root() };
-        depot.catalogue.record_unfinished(&place, signer.now, "the full run has not ended")?;
+        let places = [TreePath::root()].into_iter().chain(recipe.trees.iter().map(|tree| tree.path.clone()));
+        let places: Vec<RefPath> = places.map(|path| RefPath { name: name.clone(), path }).collect();
+        let (top, trees) = places.split_at(1);
+        depot.catalogue.record_all_unfinished(trees, signer.now, "it has not been gathered")?;
+        depot.catalogue.record_all_unfinished(top, signer.now, "the full run has not ended")?;
         let status = Status::Started.file();
         let blobs = depot.add_blobs(&[id.as_bytes(), &status])?;
         let update = depot.catalogue.update_ref(&depot.store, &name, signer, |current| {
@@ -239,10 +258,7 @@ pub(super) fn begin(depot: &Depot, recipe: &Recipe, signer: &Signer) -> Result<R
             }))
         })?;
         if update.is_some() {
-            let place = |tree: &Tree| RefPath { name: name.clone(), path: tree.path.clone() };
-            let places: Vec<RefPath> = recipe.trees.iter().map(place).collect();
-            depot.catalogue.record_all_unfinished(&places, signer.now, "it has not been gathered")?;
-            return Ok(name);
+            return Ok((name, hold));
         }
         moment.respin += 1;
     }

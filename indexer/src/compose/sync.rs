@@ -145,7 +145,7 @@ pub fn plan(
     let like = series::latest(depot, recipe)?;
     let compose = match options.run {
         Run::Update => Some(find_latest(depot, recipe)?),
-        Run::Resume => Some(series::unfinished(depot, recipe)?),
+        Run::Resume => Some(series::unfinished(depot, recipe)?.0),
         Run::Full => None,
     };
     // A new one is asked about as if it stood where nothing is.
@@ -175,10 +175,10 @@ pub fn sync(
     progress: &mut sync::OnProgress<'_>,
 ) -> Result<Report, ComposeError> {
     let like = series::latest(depot, recipe)?;
-    let name = match options.run {
-        Run::Update => find_latest(depot, recipe)?,
-        Run::Resume => series::unfinished(depot, recipe)?,
-        Run::Full => series::begin(depot, recipe, signer)?,
+    let (name, _hold) = match options.run {
+        Run::Update => (find_latest(depot, recipe)?, None),
+        Run::Resume => series::unfinished(depot, recipe).map(|(name, hold)| (name, Some(hold)))?,
+        Run::Full => series::begin(depot, recipe, signer).map(|(name, hold)| (name, Some(hold)))?,
     };
     hashed::check(depot, recipe, &name)?;
     if options.run == Run::Resume {
@@ -307,11 +307,13 @@ fn commit(
         if recipe.group.is_none() { documents::store(depot, recipe, signer.now)? } else { Vec::new() };
     let mut old = None;
     let update = depot.catalogue.update_ref(&depot.store, name, signer, |current| {
-        old = current.map(|current| current.snapshot.root_item());
+        // One that was deleted meanwhile is not made anew without what it began with.
+        let current = current.ok_or_else(|| CatalogueError::NoSuchRef { name: name.clone() })?;
+        old = Some(current.snapshot.root_item());
         let (id, documents) = (recipe.id_of(name), documents.as_slice());
         let compose = Compose { depot, recipe, options, id, documents, current, now: signer.now };
         let (root, nodes) = compose.build(requests, gathered, &mut trees)?;
-        let changed = current.is_none_or(|current| current.snapshot.root_item() != root);
+        let changed = current.snapshot.root_item() != root;
         Ok::<_, ComposeError>(changed.then(|| Draft {
             root,
             nodes,
@@ -352,7 +354,7 @@ struct Compose<'a> {
     id: String,
     /// For each tree: the files that say what it is, and those for its kickstart. A group's have none.
     documents: &'a [[Blobs; 2]],
-    current: Option<&'a Current>,
+    current: &'a Current,
     now: i64,
 }
 
@@ -365,10 +367,7 @@ impl Compose<'_> {
         trees: &mut Vec<Option<Built>>,
     ) -> Result<crate::depot::Placed, ComposeError> {
         let mut stage = Stage::new(&self.depot.catalogue);
-        let mut root = match self.current {
-            Some(current) => current.snapshot.root_item(),
-            None => cfs_fs::edit::empty_dir(&mut stage, self.now),
-        };
+        let mut root = self.current.snapshot.root_item();
         trees.clear();
         for (number, tree) in self.recipe.trees.iter().enumerate() {
             let (request, gathered) = (&requests[number], gathered[number]);
@@ -562,17 +561,28 @@ fn arrive(depot: &Depot, recipe: &Recipe, signer: &Signer, report: &mut Report) 
     if !report.missing.is_empty() {
         return Ok(());
     }
-    depot.catalogue.forget_unfinished(&top)?;
-    // Of several runs that end at once, the last to look here sees all of them.
-    while let Some(newest) = series::newest_whole(depot, recipe)?
-        && (newest == *name || report.latest.is_some())
-        && series::latest(depot, recipe)?.as_ref() != Some(&newest)
-    {
-        depot.catalogue.link(&recipe.latest, &newest, signer, "compose sync")?;
-        report.latest = Some(recipe.latest.clone());
+    let mut linked = false;
+    loop {
+        let made = series::made(depot, recipe)?;
+        let own = made.iter().find(|made| made.name == *name).map(|made| made.moment);
+        let newer = made.iter().rev().find(|made| made.unfinished.is_none() && Some(made.moment) > own);
+        match newer {
+            // Of several runs that end at once, the last to look here sees all of them.
+            Some(newer) if linked => {
+                depot.catalogue.link_whole(&recipe.latest, &newer.name, signer, "compose sync")?;
+                break;
+            }
+            Some(_) => {
+                depot.catalogue.forget_unfinished(&top)?;
+                break;
+            }
+            None if linked => break,
+            None => depot.catalogue.link_whole(&recipe.latest, name, signer, "compose sync")?,
+        };
+        linked = true;
     }
-    if series::latest(depot, recipe)?.as_ref() != Some(name) {
-        report.latest = None;
+    if series::latest(depot, recipe)?.as_ref() == Some(name) {
+        report.latest = Some(recipe.latest.clone());
     }
     let Some(current) = depot.catalogue.current(name)? else { return Ok(()) };
     let root = current.snapshot.root_item();
