@@ -1,6 +1,6 @@
 //! Which compose is the latest, and what a run that did not end well leaves behind.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::*;
@@ -16,6 +16,19 @@ impl Scene {
         self.upstream.heal();
         let report: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
         report["compose"].as_str().unwrap().to_owned()
+    }
+
+    /// A full run that waits for one package.
+    fn hanging(&self) -> Child {
+        let package = "/all/src/Packages/own3.rpm";
+        self.upstream.fault(package, Fault::Hang(Some(100)));
+        let mut command = self.sandbox.cfs();
+        command.args(["compose", "sync", "9", "--full-run"]).stderr(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().unwrap();
+        while !self.packages().contains(&package.to_owned()) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child
     }
 
     fn status(&self, compose: &str) -> String {
@@ -108,13 +121,7 @@ fn an_update_that_fails_leaves_the_compose_as_whole_as_it_was() {
 #[test]
 fn a_full_run_that_is_stopped_says_so_and_goes_on() {
     let scene = Scene::new();
-    scene.upstream.fault("/all/src/Packages/own3.rpm", Fault::Hang(Some(100)));
-    let mut command = scene.sandbox.cfs();
-    command.args(["compose", "sync", "9", "--full-run"]).stderr(Stdio::null()).stdout(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    while !scene.packages().contains(&"/all/src/Packages/own3.rpm".to_owned()) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut child = scene.hanging();
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(sent.success() && !child.wait().unwrap().success());
     scene.upstream.heal();
@@ -152,13 +159,7 @@ fn the_id_of_a_compose_that_was_pruned_is_not_given_again() {
 #[test]
 fn nobody_goes_on_with_a_run_that_is_under_way() {
     let scene = Scene::new();
-    scene.upstream.fault("/all/src/Packages/own3.rpm", Fault::Hang(Some(100)));
-    let mut command = scene.sandbox.cfs();
-    command.args(["compose", "sync", "9", "--full-run"]).stderr(Stdio::null()).stdout(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    while !scene.packages().contains(&"/all/src/Packages/own3.rpm".to_owned()) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut child = scene.hanging();
     let name = scene.sandbox.json(["compose", "list", "9"])[0]["compose"].as_str().unwrap().to_owned();
     for args in [&["sync", "9", "--resume"][..], &["finalize", "9", &name]] {
         let refused = scene.sandbox.run(["compose"].iter().chain(args).copied());

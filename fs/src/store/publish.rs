@@ -121,11 +121,10 @@ impl<'a, T> Publisher<'a, T> {
         if self.open.is_empty() && self.renamed.is_empty() {
             return Ok(());
         }
-        let root = self.store.root().to_owned();
-        let synced = rustix::fs::syncfs(&self.file_system).context("sync the file system of", &root);
-        self.store.note_failure(synced)?;
+        self.sync()?;
         let durable = std::mem::take(&mut self.renamed);
         if !durable.is_empty() {
+            self.bring_back(&durable)?;
             let old_names: Vec<PathBuf> = durable.iter().filter_map(|ready| ready.file.clone()).collect();
             (self.record)(durable).map_err(StoreError::Record)?;
             old_names.iter().try_for_each(|old| remove(old))?;
@@ -133,19 +132,42 @@ impl<'a, T> Publisher<'a, T> {
         for ready in &mut self.open {
             let Some(temporary) = &ready.file else { continue };
             let path = self.store.blob_path(ready.id);
-            // Another process may have brought the same content; its file is as good.
-            if self.store.has_blob(ready.id, ready.size_bytes) {
-                if !self.keeps_names {
-                    remove(temporary)?;
-                }
-            } else if !self.keeps_names || !link(temporary, &path) {
-                fs::rename(temporary, &path).context("rename to", &path)?;
+            // Another process may have brought the same content; its file is as good while it is there.
+            if self.store.has_blob(ready.id, ready.size_bytes) || self.keeps_names && link(temporary, &path) {
+                continue;
             }
-            ready.file = ready.file.take().filter(|_| self.keeps_names);
+            fs::rename(temporary, &path).context("rename to", &path)?;
+            ready.file = None;
         }
         self.renamed = std::mem::take(&mut self.open);
         self.open_bytes = 0;
         Ok(())
+    }
+
+    /// Gives files their names again that were there already, as garbage, and were collected since.
+    fn bring_back(&self, batch: &[Ready<T>]) -> Result<(), StoreError> {
+        let mut is_new = false;
+        for ready in batch {
+            let Some(kept) = ready.file.as_ref().filter(|_| !self.store.has_blob(ready.id, ready.size_bytes))
+            else {
+                continue;
+            };
+            let path = self.store.blob_path(ready.id);
+            if !link(kept, &path) {
+                fs::rename(kept, &path).context("rename to", &path)?;
+            }
+            is_new = true;
+        }
+        if is_new {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let synced =
+            rustix::fs::syncfs(&self.file_system).context("sync the file system of", self.store.root());
+        self.store.note_failure(synced)
     }
 }
 

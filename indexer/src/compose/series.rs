@@ -64,6 +64,20 @@ impl Recipe {
         ])
     }
 
+    /// A tree about to become a state of the compose `name`.
+    fn draft(&self, name: &RefName, root: Item, stage: Stage<'_>, reason: String) -> Draft {
+        Draft {
+            root,
+            nodes: stage.into_new_nodes(),
+            taken: Taken::default(),
+            parents: Vec::new(),
+            access: None,
+            meta: self.meta(name),
+            message: String::new(),
+            reason,
+        }
+    }
+
     /// A name beside its composes.
     pub(super) fn beside(&self, word: &str) -> RefName {
         let text = format!("{}/{word}", self.refs);
@@ -186,16 +200,7 @@ pub(super) fn set_status(
         let mut stage = Stage::new(&depot.catalogue);
         let item = Item { mtime: signer.now, kind: kind.clone() };
         let root = graft(&mut stage, &root, &path, item, signer.now)?;
-        Ok::<_, ComposeError>(Some(Draft {
-            root,
-            nodes: stage.into_new_nodes(),
-            taken: Taken::default(),
-            parents: Vec::new(),
-            access: None,
-            meta: recipe.meta(name),
-            message: String::new(),
-            reason: format!("compose sync: {status}"),
-        }))
+        Ok::<_, ComposeError>(Some(recipe.draft(name, root, stage, format!("compose sync: {status}"))))
     })?;
     Ok(())
 }
@@ -246,16 +251,7 @@ pub(super) fn begin(
                 let kind = Kind::File { blob: *blob, size_bytes: *size_bytes, executable: false };
                 root = graft(&mut stage, &root, &path, Item { mtime: signer.now, kind }, signer.now)?;
             }
-            Ok::<_, ComposeError>(Some(Draft {
-                root,
-                nodes: stage.into_new_nodes(),
-                taken: Taken::default(),
-                parents: Vec::new(),
-                access: None,
-                meta: recipe.meta(&name),
-                message: String::new(),
-                reason: "compose sync: begun".to_owned(),
-            }))
+            Ok::<_, ComposeError>(Some(recipe.draft(&name, root, stage, "compose sync: begun".to_owned())))
         })?;
         if update.is_some() {
             return Ok((name, hold));
