@@ -1,6 +1,6 @@
 //! A store with its catalogue: what every verb works on.
 
-use std::io::Write;
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 
 use cfs_fs::digest::BlobId;
@@ -14,6 +14,7 @@ use cfs_fs::sweep;
 use cfs_fs::tree::{Item, NodeMap, Stage};
 
 use crate::catalogue::{Catalogue, CatalogueError, Checked, Current, Fragments, HostFiles};
+use crate::checksum::{Algorithm, Checksum, Hashed, Hasher};
 
 /// An open store and its open catalogue.
 #[derive(Debug)]
@@ -73,6 +74,16 @@ impl Depot {
 }
 
 impl Depot {
+    /// A checksum of a blob, computed from its bytes, which are those that its name says; a damaged blob is an error.
+    pub(crate) fn compute_checksum(&self, id: BlobId, algorithm: Algorithm) -> Result<Checksum, StoreError> {
+        let mut hasher = Hasher::new(algorithm);
+        let failed = |source| StoreError::Io { verb: "read", path: self.store.blob_path(id), source };
+        let mut file = BufReader::with_capacity(1 << 18, self.store.open_blob(id)?);
+        io::copy(&mut file, &mut hasher).map_err(failed)?;
+        let Hashed { blob: found, checksum, .. } = hasher.finish();
+        if found == id { Ok(checksum) } else { Err(StoreError::Damaged { id, found }) }
+    }
+
     /// Adds `bytes` to the store, durable when it returns; their blob and size.
     pub fn add_blob(&self, bytes: &[u8]) -> Result<(BlobId, u64), StoreError> {
         Ok(self.add_blobs(&[bytes])?[0])

@@ -4,17 +4,15 @@
 //! read whose digest is known.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io::Read;
 
 use cfs_fs::digest::BlobId;
 use cfs_fs::edit::graft;
 use cfs_fs::name::TreePath;
-use cfs_fs::store::StoreError;
 use cfs_fs::tree::{Entry, Item, Kind, Stage, read_dir, resolve};
 
 use super::recipe::Recipe;
 use super::{ComposeError, Depot, images};
-use crate::checksum::{Algorithm, Checksum, Hasher};
+use crate::checksum::{Algorithm, Checksum};
 use crate::productmd::checksum_file::{self, Said};
 
 /// The file that says the checksums of all files beside it.
@@ -217,17 +215,7 @@ fn digest(
     if let Some(known) = known {
         return Ok(known);
     }
-    let mut file = depot.store.open_blob(blob)?;
-    let mut hasher = Hasher::new(algorithm);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let failed = |source| StoreError::Io { verb: "read", path: depot.store.blob_path(blob), source };
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => break,
-            read => hasher.update(&buffer[..read]),
-        }
-    }
-    let digest = hasher.finish().checksum;
+    let digest = depot.compute_checksum(blob, algorithm)?;
     depot.catalogue.record_stored(&depot.store, [(blob, size_bytes, std::slice::from_ref(&digest))])?;
     Ok(digest)
 }

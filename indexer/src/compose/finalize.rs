@@ -11,7 +11,7 @@ use super::hold::Hold;
 use super::recipe::Recipe;
 use super::rpms::Packages;
 use super::{ComposeError, Depot, checksums, contents, documents, images, locations, rpms, series};
-use crate::catalogue::{Current, Draft, RefUpdate, SEALED, Signer, Taken};
+use crate::catalogue::{Current, Draft, RefUpdate, SEALED, Signer};
 use crate::productmd::status::Status;
 use crate::refname::RefName;
 
@@ -71,20 +71,9 @@ pub fn finalize(
         let root = images::write_manifests(depot, recipe, &mut stage, written.root, signer.now)?;
         let (root, warnings) = write_metadata(depot, recipe, name, &mut stage, root, &packages, signer.now)?;
         finished.warnings.extend(warnings);
-        Ok(Draft {
-            root,
-            nodes: stage.into_new_nodes(),
-            taken: Taken::default(),
-            parents: Vec::new(),
-            access: None,
-            meta: {
-                let mut meta = recipe.meta(name);
-                meta.insert(SEALED.into(), "finished".into());
-                meta
-            },
-            message: String::new(),
-            reason: "compose finalize".to_owned(),
-        })
+        let mut draft = recipe.draft(name, root, stage.into_new_nodes(), "compose finalize".to_owned());
+        draft.meta.insert(SEALED.into(), "finished".into());
+        Ok(draft)
     };
     if is_dry {
         draft(&current)?;

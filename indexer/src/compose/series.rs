@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use cfs_fs::digest::SnapshotId;
 use cfs_fs::edit::{empty_dir, graft};
 use cfs_fs::name::TreePath;
-use cfs_fs::tree::{Item, Kind, Stage, resolve};
+use cfs_fs::tree::{Item, Kind, NodeMap, Stage, resolve};
 
 use super::hold::Hold;
 use super::{ComposeError, Recipe};
@@ -56,7 +56,7 @@ impl Recipe {
     }
 
     /// What the snapshots of its composes say of themselves.
-    pub(super) fn meta(&self, name: &RefName) -> BTreeMap<String, String> {
+    fn meta(&self, name: &RefName) -> BTreeMap<String, String> {
         BTreeMap::from([
             ("compose.id".into(), self.id_of(name)),
             ("compose.release".into(), self.release.version.clone()),
@@ -65,10 +65,10 @@ impl Recipe {
     }
 
     /// A tree about to become a state of the compose `name`.
-    fn draft(&self, name: &RefName, root: Item, stage: Stage<'_>, reason: String) -> Draft {
+    pub(super) fn draft(&self, name: &RefName, root: Item, nodes: NodeMap, reason: String) -> Draft {
         Draft {
             root,
-            nodes: stage.into_new_nodes(),
+            nodes,
             taken: Taken::default(),
             parents: Vec::new(),
             access: None,
@@ -200,7 +200,12 @@ pub(super) fn set_status(
         let mut stage = Stage::new(&depot.catalogue);
         let item = Item { mtime: signer.now, kind: kind.clone() };
         let root = graft(&mut stage, &root, &path, item, signer.now)?;
-        Ok::<_, ComposeError>(Some(recipe.draft(name, root, stage, format!("compose sync: {status}"))))
+        Ok::<_, ComposeError>(Some(recipe.draft(
+            name,
+            root,
+            stage.into_new_nodes(),
+            format!("compose sync: {status}"),
+        )))
     })?;
     Ok(())
 }
@@ -251,7 +256,12 @@ pub(super) fn begin(
                 let kind = Kind::File { blob: *blob, size_bytes: *size_bytes, executable: false };
                 root = graft(&mut stage, &root, &path, Item { mtime: signer.now, kind }, signer.now)?;
             }
-            Ok::<_, ComposeError>(Some(recipe.draft(&name, root, stage, "compose sync: begun".to_owned())))
+            Ok::<_, ComposeError>(Some(recipe.draft(
+                &name,
+                root,
+                stage.into_new_nodes(),
+                "compose sync: begun".to_owned(),
+            )))
         })?;
         if update.is_some() {
             return Ok((name, hold));

@@ -15,7 +15,7 @@ use super::documents::{Blobs, TREEINFO};
 use super::groups::{Grouped, Groups, Place};
 use super::recipe::{Recipe, Tree, TreeKind};
 use super::{ComposeError, Depot, checksums, documents, hashed, locations, series};
-use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer, Taken};
+use crate::catalogue::{CatalogueError, Current, Draft, RefUpdate, Signer};
 use crate::openpgp::Keyring;
 use crate::productmd::status::Status;
 use crate::productmd::treeinfo;
@@ -314,16 +314,8 @@ fn commit(
         let compose = Compose { depot, recipe, options, id, documents, current, now: signer.now };
         let (root, nodes) = compose.build(requests, gathered, &mut trees)?;
         let changed = current.snapshot.root_item() != root;
-        Ok::<_, ComposeError>(changed.then(|| Draft {
-            root,
-            nodes,
-            taken: Taken::default(),
-            parents: Vec::new(),
-            access: None,
-            meta: recipe.meta(name),
-            message: options.message.clone(),
-            reason: "compose sync".to_owned(),
-        }))
+        let draft = || recipe.draft(name, root, nodes, "compose sync".to_owned());
+        Ok::<_, ComposeError>(changed.then(|| Draft { message: options.message.clone(), ..draft() }))
     })?;
     for ((request, gathered), tree) in requests.iter().zip(gathered).zip(&trees) {
         if let (Some(gathered), Some(tree)) = (gathered, tree) {

@@ -3,16 +3,14 @@
 //! Checksums are looked up in the catalogue; content whose checksum nobody has computed yet is read once, and
 //! remembered.
 
-use std::fs::File;
 use std::ops::ControlFlow;
 
 use cfs_fs::digest::BlobId;
-use cfs_fs::store::StoreError;
 use cfs_fs::tree::{Dir, Item, Kind, Nodes, resolve};
 
 use super::{Line, path_of};
 use crate::catalogue::CatalogueError;
-use crate::checksum::{Algorithm, Checksum, Hashed, Hasher};
+use crate::checksum::Checksum;
 use crate::depot::Depot;
 use crate::repodata::repomd::Repomd;
 use crate::spread::spread;
@@ -80,12 +78,8 @@ impl<'a> Contents<'a> {
 
     /// Computes the checksums that nobody has computed yet, and remembers them.
     pub(crate) fn read_the_unread(&mut self) -> Result<(), CatalogueError> {
-        let store = &self.depot.store;
         let work = |(_, blob, _, wanted): &(String, BlobId, u64, Checksum)| {
-            let fail = |source| StoreError::Io { verb: "read", path: store.blob_path(*blob), source };
-            let hashed = hash(&mut store.open_blob(*blob)?, wanted.algorithm()).map_err(fail)?;
-            let found = hashed.blob;
-            if found == *blob { Ok(hashed.checksum) } else { Err(StoreError::Damaged { id: *blob, found }) }
+            self.depot.compute_checksum(*blob, wanted.algorithm())
         };
         let mut found = Vec::new();
         let mut failed = None;
@@ -118,10 +112,4 @@ impl<'a> Contents<'a> {
         self.unread.clear();
         Ok(())
     }
-}
-
-fn hash(file: &mut File, algorithm: Algorithm) -> std::io::Result<Hashed> {
-    let mut hasher = Hasher::new(algorithm);
-    std::io::copy(file, &mut hasher)?;
-    Ok(hasher.finish())
 }

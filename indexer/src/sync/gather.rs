@@ -6,7 +6,6 @@
 //! and recorded, so that the next run finds it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
 
 use cfs_fs::digest::BlobId;
 use cfs_fs::store::StoreError;
@@ -20,7 +19,7 @@ use super::plan::Wanted;
 use super::{Failure, OnProgress, Phase, Progress, Request, SyncError};
 use crate::address::Address;
 use crate::catalogue::CatalogueError;
-use crate::checksum::{Checksum, Hasher};
+use crate::checksum::Checksum;
 use crate::depot::Depot;
 use crate::repository::with_causes;
 use crate::spread::spread;
@@ -183,25 +182,10 @@ impl<'a> Gathering<'a> {
 
     /// Whether a blob's bytes have this checksum; a damaged or a lost blob has none, and is brought again.
     fn has_checksum(&self, blob: BlobId, checksum: &Checksum) -> Result<bool, StoreError> {
-        let mut file = match self.depot.store.open_blob(blob) {
-            Err(StoreError::Missing { .. }) => return Ok(false),
-            opened => opened?,
-        };
-        let mut hasher = Hasher::new(checksum.algorithm());
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            let read = file.read(&mut buffer).map_err(|source| StoreError::Io {
-                verb: "read",
-                path: self.depot.store.blob_path(blob),
-                source,
-            })?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
+        match self.depot.compute_checksum(blob, checksum.algorithm()) {
+            Err(StoreError::Missing { .. } | StoreError::Damaged { .. }) => Ok(false),
+            computed => Ok(computed? == *checksum),
         }
-        let found = hasher.finish();
-        Ok(found.checksum == *checksum && found.blob == blob)
     }
 
     /// Leaves those of `pieces` that the catalogue does not know.
