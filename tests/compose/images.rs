@@ -259,6 +259,24 @@ fn checksums_that_are_not_so_are_refused_with_their_line() {
 }
 
 #[test]
+fn a_damaged_image_gets_no_checksum() {
+    let scene = scene();
+    let name = scene.compose(&["sync", "9", "--full-run"])["compose"].as_str().unwrap().to_owned();
+    scene.sandbox.write("work/isos/x86_64/Rocky-9.7-x86_64-boot.iso", "an image");
+    scene.sandbox.ok(["import", "work", &format!("{name}:work")]);
+    let id = blake3::hash(b"an image").to_hex();
+    let blob = scene.sandbox.store().join("blobs").join(&id[..2]).join(&id[2..]);
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, "AN IMAGE").unwrap();
+    for _ in 0..2 {
+        let refused = scene.sandbox.run(["compose", "finalize", "9"]);
+        assert!(refused.code != 0 && refused.stderr.contains(&*id), "{refused:?}");
+    }
+    fs::write(&blob, "an image").unwrap();
+    scene.sandbox.ok(["compose", "finalize", "9"]);
+}
+
+#[test]
 fn a_groups_compose_is_finished_like_a_release() {
     let Some(scene) = scene_with_packages() else { return };
     let name = scene.compose(&["sig", "9", "core", "--full-run"])["compose"].as_str().unwrap().to_owned();
